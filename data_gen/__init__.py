@@ -1,0 +1,1 @@
+"""Code set -> data sets of examples."""

@@ -1,0 +1,85 @@
+"""Example: one text with the codes it stands for; read and written as parquet or JSONL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from icd10cm.errors import DataError
+
+SCENARIOS = ("base", "reordered", "abbreviated", "typo", "multiple", "paraphrased", "note")
+"""What a test set measures, in the order every table shows."""
+
+SPLITS = ("train", "validation", "test")
+
+
+class Example(NamedTuple):
+    """One row of a data set.
+
+    Attributes:
+        id: unique within the data set, stable for the same config and seed.
+        scenario: one of `SCENARIOS`.
+        text: what a clinician writes.
+        codes: dotted billable codes, principal diagnosis first.
+        split: one of `SPLITS`.
+        source: who wrote the text, such as `cms` or `rules:typo`.
+        release: release of the code set the codes are valid in.
+    """
+
+    id: str
+    scenario: str
+    text: str
+    codes: tuple[str, ...]
+    split: str
+    source: str
+    release: str
+
+
+SCHEMA = pa.schema([(name, pa.list_(pa.string()) if name == "codes" else pa.string()) for name in Example._fields])
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """Write examples as parquet, or as JSONL when the name ends in `.jsonl`; the same examples give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.tmp")
+    rows = [example._asdict() | {"codes": list(example.codes)} for example in examples]
+    if path.suffix == ".jsonl":
+        scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), scratch, compression="zstd")
+    scratch.replace(path)
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read examples from parquet or JSONL; `split`, `source` and `release` may be absent and are then empty.
+
+    Raises:
+        DataError: the file is missing or broken, or lacks one of `id`, `scenario`, `text`, `codes`.
+    """
+    try:
+        table = pa.json.read_json(path) if path.suffix in (".jsonl", ".json") else pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such data file; `python -m data_gen.generate --config …` writes one") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet or JSONL file ({' '.join(str(error).split())})") from None
+    absent = [name for name in ("id", "scenario", "text", "codes") if name not in table.column_names]
+    if absent:
+        raise DataError(f"{path}: has no column {', '.join(absent)}; found: {', '.join(table.column_names)}")
+    return [_build_example(row) for row in table.to_pylist()]
+
+
+def group_by_scenario(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Return the examples of each scenario that occurs, in the order of `SCENARIOS`."""
+    groups = {scenario: [e for e in examples if e.scenario == scenario] for scenario in SCENARIOS}
+    return {scenario: group for scenario, group in groups.items() if group}
+
+
+def _build_example(row: dict) -> Example:
+    optional = {name: row.get(name) or "" for name in ("split", "source", "release")}
+    return Example(row["id"], row["scenario"], row["text"], tuple(row["codes"] or ()), **optional)

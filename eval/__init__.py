@@ -1,0 +1,1 @@
+"""Checkpoint or endpoint -> predictions -> scores -> report."""

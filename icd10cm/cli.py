@@ -1,0 +1,42 @@
+"""`icdtune`: every entry under one command. An entry is imported only when it is called, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from icd10cm.config import suggest_name
+from icd10cm.entry import BAD_INPUT, say_error
+
+COMMANDS = {
+    "demo": ("eval.demo", "the whole idea in a few minutes: data, two training stages, scores, a served answer"),
+    "generate": ("data_gen.generate", "write training and test examples from a release of ICD-10-CM"),
+    "sft": ("finetune.sft", "fine-tune a model on examples, any stage (several processes: accelerate launch -m finetune.sft)"),
+    "predict": ("eval.predict", "answer examples with a checkpoint, a served model or the retrieval floor"),
+    "score": ("eval.score", "score predictions"),
+    "report": ("eval.report", "draw scores as one HTML page"),
+    "serve": ("serving.serve", "serve a checkpoint behind an OpenAI-compatible API"),
+    "code": ("serving.code", "write the codes for a phrase"),
+}
+"""Command to the module whose `run(argv)` it calls, and what it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `icdtune COMMAND …` and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_write_help())
+        return 0 if arguments else BAD_INPUT
+    command, *rest = arguments
+    if command not in COMMANDS:
+        say_error(f"no command {command!r}{suggest_name(command, COMMANDS)}")
+        return BAD_INPUT
+    return importlib.import_module(COMMANDS[command][0]).run(rest)
+
+
+def _write_help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    usage = "usage: icdtune COMMAND [options]      icdtune COMMAND --help"
+    return "\n".join([usage, "", *rows, "", "Decision support only: a certified coder decides."])

@@ -1,0 +1,156 @@
+"""One YAML file = one run: read it, lay command-line overrides over it, and name every mistake at once.
+
+An entry describes its settings as a frozen pydantic model; each field is a YAML key and a flag (`n_boot: 500`, `--n-boot 500`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from icd10cm.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys are errors, defaults are validated too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(
+    model: type[S], argv: Sequence[str] | None = None, *, doc: str, prog: str | None = None, positional: str | None = None
+) -> S:
+    """Read `--config FILE` and overrides from `argv` into `model`.
+
+    Args:
+        model: the settings to fill; a field's description becomes its help text.
+        argv: arguments without the program name; `sys.argv` when None.
+        doc: the entry's docstring, shown by `--help`.
+        prog: program name in the usage line.
+        positional: a field that may also be given without its flag.
+
+    Raises:
+        ConfigError: one line that names the file and every unknown key, wrong type and missing file in it.
+    """
+    parser = build_parser(model, doc, prog, positional)
+    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
+    config = given.pop("config", None)
+    overrides = {key: _read_override(value) for key, value in given.items()}
+    from_file = read_yaml(Path(config)) if config else {}
+    return check_settings(model, {**from_file, **overrides}, source=config or "command line")
+
+
+def build_parser(model: type[Settings], doc: str, prog: str | None, positional: str | None) -> argparse.ArgumentParser:
+    """Return a parser with a flag for each field of `model`."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+    for name, field in model.model_fields.items():
+        default = "" if field.is_required() or field.default in (None, "") else f" (default: {field.default})"
+        text = f"{field.description or ''}{default}".replace("%", "%%")
+        if name == positional:
+            parser.add_argument(name, nargs="?", help=text)
+            continue
+        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        many = _holds_list(field.annotation)
+        if field.annotation is bool:
+            parser.add_argument(*flags, dest=name, nargs="?", const="true", metavar="BOOL", help=text)
+        elif many:
+            parser.add_argument(*flags, dest=name, nargs="+", metavar="VALUE", help=text)
+        else:
+            parser.add_argument(*flags, dest=name, metavar="VALUE", help=text)
+    return parser
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file. Raises `ConfigError`."""
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path after --config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: holds no settings; write one `key: value` per line")
+    return loaded
+
+
+def check_settings(model: type[S], values: Mapping[str, Any], source: str) -> S:
+    """Return `model(**values)`. Raises `ConfigError` that names every problem, each with its key and the nearest known key."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_explain(problem, model) for problem in error.errors()]
+        count = f"{len(problems)} problems: " if len(problems) > 1 else ""
+        raise ConfigError(f"{source}: {count}{'; '.join(problems)}") from None
+
+
+def suggest_name(wrong: str, known: Iterable[str]) -> str:
+    """Return `, did you mean 'x'?` for the known name nearest to `wrong`, or the list of known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
+
+
+def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[", "constrained"))]
+    key = ".".join(location)
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key!r}{suggest_name(location[-1], _known_keys(model, location[:-1]))}"
+        case "missing":
+            return f"key {key!r} is required"
+        case "path_not_file":
+            return f"{key!r}: file {str(problem['input'])!r} does not exist"
+        case "path_not_directory":
+            return f"{key!r}: folder {str(problem['input'])!r} does not exist"
+        case "value_error":
+            text = str(problem["ctx"]["error"])
+            return f"{key!r}: {text}" if key else text
+        case _:
+            text = problem["msg"].removeprefix("Input should be ")
+            return f"{key!r} should be {text}, not {problem['input']!r}"
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the keys of the settings that `location` leads to inside `model`."""
+    for part in location:
+        field = model.model_fields.get(part)
+        inner = [t for t in _flatten(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)] if field else []
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    arguments = typing.get_args(annotation)
+    return [annotation] if not arguments else [leaf for argument in arguments for leaf in _flatten(argument)]
+
+
+def _holds_list(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_holds_list(argument) for argument in typing.get_args(annotation))
+    return origin in (list, tuple)
+
+
+def _read_override(value: str | list[str]) -> Any:
+    """Read a flag's value as YAML would, so that numbers, booleans and `{a: 1}` mean the same in both places."""
+    if isinstance(value, list):
+        return [_read_override(item) for item in value]
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value

@@ -1,0 +1,42 @@
+"""What every entry does around its work: one-line errors with exit status 2, and a calm Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from icd10cm.errors import ICDTuneError
+
+BAD_INPUT, STOPPED = 2, 130
+
+
+def run_entry(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+    """Call `main(argv)` and return the exit status: its own (None is 0), 2 for an error of the input, 130 for Ctrl-C."""
+    try:
+        return main(argv) or 0
+    except ICDTuneError as error:
+        say_error(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        say_error("stopped; what was done is kept, run the same command again to go on", kind="stopped")
+        return STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise
+        say_error(f"{error.filename or 'writing'}: {error.strerror}; make room or choose another folder, then run it again")
+        return BAD_INPUT
+
+
+def say_error(text: str, kind: str = "error") -> None:
+    """Write one line to stderr."""
+    print(f"icdtune: {kind}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def say(text: str = "") -> None:
+    """Write a line of progress for a person to stderr; stdout is for results."""
+    print(text, file=sys.stderr, flush=True)

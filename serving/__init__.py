@@ -1,0 +1,1 @@
+"""Checkpoint -> API: engines that generate, and the OpenAI-compatible server."""
