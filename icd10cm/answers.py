@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from icd10cm.codeset import CODE_SHAPE, CodeSet, add_dot
 
-_PIECES = re.compile(r"[,;|\n\t]+|\s+and\s+")
-_INSIDE_TEXT = re.compile(r"(?<![A-Za-z0-9.])[A-Z](?=[A-Z]*[0-9])[0-9A-Z]{2}(?:\.?[0-9A-Z]{1,4})?(?![A-Za-z0-9])")
-_PUNCTUATION = " \t\r\n.:*'\"`()[]{}<>-"
+_SEPARATOR = re.compile(r"[,;|\n\t]|\band\b")
+_INSIDE_TEXT = re.compile(rf"(?<![A-Za-z0-9.]){CODE_SHAPE.pattern}(?:[-–]{CODE_SHAPE.pattern})?(?!\.?[A-Za-z0-9])")
+"""A code, or a range of codes, which names no single one (`E08-E13`)."""
+_LIKE_A_CODE = re.compile(r"[A-Z](?:[0-9][0-9A-Z.]|[A-Z][0-9])[0-9A-Z.]*", re.IGNORECASE | re.ASCII)
+"""What stands in a list for a code, even where a dot is in the wrong place or it is too long."""
+_PUNCTUATION = ".:*'\"`()[]{}<>#_!?•-–—"
 
 
 class Answer(NamedTuple):
@@ -22,8 +25,8 @@ class Answer(NamedTuple):
 
     Attributes:
         codes: distinct billable codes, dotted, in the order written.
-        rejected: what has the shape of a code but is not a billable code of the release, as written, duplicates kept.
-        unparsed: nothing in the completion has the shape of a code.
+        rejected: what was meant as a code but is not a billable code of the release, as written, duplicates kept.
+        unparsed: nothing in the completion was meant as a code.
     """
 
     codes: tuple[str, ...]
@@ -32,26 +35,25 @@ class Answer(NamedTuple):
 
 
 def read_answer(completion: str, codes: CodeSet) -> Answer:
-    """Read a completion of any model: bare lists in any case, with or without dots, or codes inside sentences."""
+    """Read a completion of any model: bare lists in any case, with or without dots, or codes inside sentences.
+
+    Among other words, what only looks like a code (vitamin B12, T2DM, H1N1) counts as a word: no category begins like it.
+    """
     found: dict[str, None] = {}
     rejected: list[str] = []
-    for piece in _PIECES.split(completion):
-        whole = piece.strip(_PUNCTUATION)
-        candidates = [whole] if looks_like_code(whole) else _INSIDE_TEXT.findall(piece)
-        for candidate in candidates:
+    for piece in _SEPARATOR.split(completion):
+        words = [word for spaced in piece.split() if (word := spaced.strip(_PUNCTUATION))]
+        is_list = all(_LIKE_A_CODE.fullmatch(word) for word in words)
+        for candidate in words if is_list else _INSIDE_TEXT.findall(piece):
             code = add_dot(candidate)
             if codes.is_billable(code):
                 found[code] = None
-            else:
+            elif is_list or "." in candidate or codes.category(code) in codes:
                 rejected.append(candidate)
     return Answer(tuple(found), tuple(rejected), unparsed=not found and not rejected)
 
 
 def drop_cut_code(completion: str) -> str:
     """Return a completion that the token limit cut off without its last, perhaps unfinished, code."""
-    return completion.rpartition(",")[0]
-
-
-def looks_like_code(text: str) -> bool:
-    """Whether `text` as a whole has the shape of a code: dotted or not, any case, at least one digit."""
-    return bool(CODE_SHAPE.fullmatch(add_dot(text))) and any(character.isdigit() for character in text)
+    ends = [separator.start() for separator in _SEPARATOR.finditer(completion)]
+    return completion[: ends[-1]] if ends else ""

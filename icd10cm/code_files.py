@@ -19,7 +19,8 @@ _CODE_LINE = re.compile(r"([A-Z](?=[A-Z]*[0-9])[0-9A-Z]{2,6}) *\s(\S.*)")
 _ORDER_LINE = re.compile(r"(\d{5}) ([A-Z](?=[A-Z]*[0-9])[0-9A-Z]{2,6}) +([01]) (.{60}) (\S.*)")
 _SMALLEST_RELEASE = 60_000
 """No release since 2016 had fewer billable codes; a shorter file was cut off."""
-_FIRST_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTVWXYZ")
+_LAST_CATEGORY = "Z99"
+"""The last category of every release."""
 
 
 class Heading(NamedTuple):
@@ -55,12 +56,11 @@ def read_code_file(path: Path) -> dict[str, Heading]:
             raise CodeFileError(f"{path}, line {number}: code {code} is listed twice; the file is damaged, download it again")
         listed[code] = (title.strip(), billable)
     n_billable = sum(billable for _, billable in listed.values())
-    missing = sorted(_FIRST_LETTERS - {code[0] for code in listed})
-    if n_billable < _SMALLEST_RELEASE or missing:
+    last = max(listed)
+    if n_billable < _SMALLEST_RELEASE or last < _LAST_CATEGORY:
         raise CodeFileError(
-            f"{path}, line {len(lines)}: the file ends after {n_billable:,} billable codes"
-            + (f" without any under {', '.join(missing)}" if missing else "")
-            + f"; every release since 2016 has over {_SMALLEST_RELEASE:,} under A to Z, so it is truncated: download it again"
+            f"{path}, line {len(lines)}: the file ends after {n_billable:,} billable codes, at {last}; every release since "
+            f"2016 has over {_SMALLEST_RELEASE:,}, up to {_LAST_CATEGORY}, so it is truncated: download it again"
         )
     return _link_parents(listed)
 

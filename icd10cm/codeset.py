@@ -19,8 +19,8 @@ from icd10cm import code_files, embedded
 from icd10cm.code_files import Heading
 from icd10cm.errors import UnknownCodeError
 
-CODE_SHAPE = re.compile(r"[A-Z][0-9A-Z]{2}(?:\.[0-9A-Z]{1,4})?")
-"""The shape of every dotted ICD-10-CM code: 3 to 7 characters, letters allowed in second (QA0) and third place (C4A, Z3A)."""
+CODE_SHAPE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])(?:\.?[0-9A-Z]{1,4})?")
+"""The shape of every ICD-10-CM code, dot or not: 3 to 7 characters, a letter allowed in second (QA0) or third place (C4A)."""
 
 CHAPTER_TITLES = {
     1: "Certain infectious and parasitic diseases",
@@ -55,9 +55,12 @@ _CHAPTER_STARTS = (
 
 
 def add_dot(text: str) -> str:
-    """Return `text` as a code in dotted upper-case form: `e11621` and `E11.621` become `E11.621`, `i10.` becomes `I10`."""
-    bare = text.strip().upper().replace(".", "")
-    return f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare
+    """Return `text` as a code in dotted upper-case form: `e11621` and `E11.621` become `E11.621`, `i10.` becomes `I10`.
+
+    A dot in another place stays where it is, so that `E1.19` is no code.
+    """
+    bare = text.strip().upper().rstrip(".")
+    return f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 and "." not in bare else bare
 
 
 def find_chapter(code: str) -> int:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticUndefined
 
 from icd10cm.errors import ConfigError
 
@@ -31,7 +33,7 @@ S = TypeVar("S", bound=Settings)
 def load_settings(
     model: type[S], argv: Sequence[str] | None = None, *, doc: str, prog: str | None = None, positional: str | None = None
 ) -> S:
-    """Read `--config FILE` and overrides from `argv` into `model`.
+    """Read `--config FILE` and overrides from `argv` into `model`; an override replaces the whole value, nested ones too.
 
     Args:
         model: the settings to fill; a field's description becomes its help text.
@@ -44,25 +46,25 @@ def load_settings(
         ConfigError: one line that names the file and every unknown key, wrong type and missing file in it.
     """
     parser = build_parser(model, doc, prog, positional)
-    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
+    parsed, rest = parser.parse_known_args(_spell_booleans(model, sys.argv[1:] if argv is None else argv))
+    given = {key: value for key, value in vars(parsed).items() if value is not None}
     config = given.pop("config", None)
-    overrides = {key: _read_override(value) for key, value in given.items()}
+    overrides = {key: _read_override(value, model.model_fields[key].annotation) for key, value in given.items()}
+    unknown = _collect_unknown(rest)
     from_file = read_yaml(Path(config)) if config else {}
-    return check_settings(model, {**from_file, **overrides}, source=config or "command line")
+    return check_settings(model, {**from_file, **overrides, **unknown}, source=config or "command line")
 
 
 def build_parser(model: type[Settings], doc: str, prog: str | None, positional: str | None) -> argparse.ArgumentParser:
     """Return a parser with a flag for each field of `model`."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = _Parser(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
     for name, field in model.model_fields.items():
-        default = "" if field.is_required() or field.default in (None, "") else f" (default: {field.default})"
+        default = "" if field.default in (None, "", PydanticUndefined) else f" (default: {field.default})"
         text = f"{field.description or ''}{default}".replace("%", "%%")
         if name == positional:
-            parser.add_argument(name, nargs="?", help=text)
-            continue
+            count = "*" if _holds_list(field.annotation) else "?"
+            parser.add_argument(name, nargs=count, default=argparse.SUPPRESS, help=text)
         flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
         many = _holds_list(field.annotation)
         if field.annotation is bool:
@@ -77,9 +79,12 @@ def build_parser(model: type[Settings], doc: str, prog: str | None, positional: 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file. Raises `ConfigError`."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path after --config") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
@@ -90,7 +95,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def check_settings(model: type[S], values: Mapping[str, Any], source: str) -> S:
     """Return `model(**values)`. Raises `ConfigError` that names every problem, each with its key and the nearest known key."""
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate({str(key): value for key, value in values.items()})
     except ValidationError as error:
         problems = [_explain(problem, model) for problem in error.errors()]
         count = f"{len(problems)} problems: " if len(problems) > 1 else ""
@@ -119,9 +124,10 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
         case "value_error":
             text = str(problem["ctx"]["error"])
             return f"{key!r}: {text}" if key else text
+        case _ if problem["msg"].startswith("Input should be "):
+            return f"{key!r} should be {problem['msg'].removeprefix('Input should be ')}, not {problem['input']!r}"
         case _:
-            text = problem["msg"].removeprefix("Input should be ")
-            return f"{key!r} should be {text}, not {problem['input']!r}"
+            return f"{key!r}: {problem['msg']}, not {problem['input']!r}"
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
@@ -146,11 +152,66 @@ def _holds_list(annotation: Any) -> bool:
     return origin in (list, tuple)
 
 
-def _read_override(value: str | list[str]) -> Any:
-    """Read a flag's value as YAML would, so that numbers, booleans and `{a: 1}` mean the same in both places."""
+def _read_override(value: str | list[str], annotation: Any) -> Any:
+    """Read a flag's value as YAML would, so that numbers, booleans and `{a: 1}` mean the same in both places; text as it is."""
     if isinstance(value, list):
-        return [_read_override(item) for item in value]
+        return [_read_override(item, annotation) for item in value]
+    if _is_text(annotation) and value != "null":
+        return value
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         return value
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a field holds only text: reading "pain: left knee" or "2026" as YAML would change it."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return all(isinstance(choice, str) for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _is_text(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, tuple):
+        return all(_is_text(part) for part in typing.get_args(annotation) if part not in (type(None), Ellipsis))
+    return annotation in (str, Path)
+
+
+def _spell_booleans(model: type[Settings], argv: Sequence[str]) -> list[str]:
+    """Write a boolean flag without a value as `--flag=true`, or it would take the positional text behind it for its value."""
+    booleans = {name for name, field in model.model_fields.items() if field.annotation is bool}
+    following = [*argv[1:], ""]
+    return [
+        f"{flag}=true"
+        if flag.startswith("--") and flag[2:].replace("-", "_") in booleans and value.lower() not in _BOOLEAN_WORDS
+        else flag
+        for flag, value in zip(argv, following, strict=False)
+    ]
+
+
+_BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
+
+
+def _collect_unknown(rest: Sequence[str]) -> dict[str, None]:
+    """Return the keys of flags that the settings do not have, to be refused together with every other mistake."""
+    if rest and not rest[0].startswith("--"):
+        raise ConfigError(f"command line: unexpected argument {rest[0]!r}; settings are given as --key value")
+    return {argument[2:].partition("=")[0].replace("-", "_"): None for argument in rest if argument.startswith("--")}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports mistakes as everything else does: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"command line: {message}; --help lists every setting")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without keys given twice, of which the last would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping at `node`. Raises `yaml.YAMLError` on a repeated key."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)

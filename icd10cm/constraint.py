@@ -54,6 +54,8 @@ class TokenAutomaton:
                 state = self._add_edge(state, character)
             ends.add(state)
         self._ends = frozenset(ends)
+        self._to_whole = self._count_to_whole()
+        self._longest = max(self._to_whole) + 1
         if lists and ends:
             self._add_separator()
         alphabet = {character for edges in self._edges for character in edges}
@@ -69,8 +71,23 @@ class TokenAutomaton:
         """Return the state after `token`, None when the answer has left the code set or has ended."""
         return self._walk(state, self._texts[token]) if token < len(self._texts) and self._texts[token] else None
 
-    def allowed(self, state: int) -> np.ndarray:
-        """Return the token ids allowed next, an int64 array; worked out on the first visit to a state, then kept."""
+    def allowed(self, state: int, budget: int | None = None) -> np.ndarray:
+        """Return the token ids allowed next, an int64 array; worked out on the first visit to a state, then kept.
+
+        Args:
+            state: what was written so far.
+            budget: tokens that may still be written, this one included. Where it runs out, only tokens are left from which
+                the code can still be finished, so that the limit never cuts a code in two; without room for one, the answer ends.
+        """
+        tokens = self._find_allowed(state)
+        if budget is None or budget > self._longest:
+            return tokens
+        inside = [token for token in tokens.tolist() if self._texts[token]]
+        fitting = [token for token in inside if self._to_whole[self._walk(state, self._texts[token]) or 0] < budget]
+        ending = self._eos if state in self._ends or not fitting else self._eos[:0]
+        return np.concatenate([np.array(fitting, dtype=np.int64), ending])
+
+    def _find_allowed(self, state: int) -> np.ndarray:
         if state not in self._allowed:
             tokens = [
                 token
@@ -98,8 +115,17 @@ class TokenAutomaton:
             self._edges[state][character] = following
         return following
 
+    def _count_to_whole(self) -> list[int]:
+        """Return for each state the fewest characters, and so at most as many tokens, that finish the code begun in it."""
+        counts = [0] * len(self._edges)
+        for state in range(len(self._edges) - 1, self.START, -1):
+            if state not in self._ends:
+                counts[state] = 1 + min(counts[following] for following in self._edges[state].values())
+        return counts
+
     def _add_separator(self) -> None:
         state = len(self._edges)
+        self._to_whole += [0] * (len(SEPARATOR) - 1)
         self._edges.append({})
         for end in self._ends:
             self._edges[end][SEPARATOR[0]] = state

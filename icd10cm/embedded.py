@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from icd10cm.code_files import Heading
+from icd10cm.run_header import write_text
 
 RELEASE = "2026"
 _PACKAGE = "simple-icd-10-cm"
@@ -64,11 +65,8 @@ def _read_library() -> dict[str, Heading]:
 
 
 def _write_cache(path: Path, headings: dict[str, Heading]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [f"{code}\t{heading.parent or ''}\t{int(heading.billable)}\t{heading.title}" for code, heading in headings.items()]
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text("\n".join([*rows, f"end\t{len(rows)}"]), encoding="utf-8")
-    scratch.replace(path)
+    write_text(path, "\n".join([*rows, f"end\t{len(rows)}"]))
 
 
 def _read_cache(path: Path) -> dict[str, Heading]:

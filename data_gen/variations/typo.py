@@ -1,0 +1,141 @@
+"""Misspellings: one to three slips of finger or ear per text, never in what carries the meaning.
+
+Digits, laterality (left, right, bilateral) and negations (without, not, non-) stay as they are, and no slip turns
+one word of a title into another word of any title (`ileum` into `ilium`, `hyper-` into `hypo-`).
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from collections.abc import Callable
+
+from data_gen.casing import type_case
+from icd10cm.codeset import CodeSet
+
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_NEIGHBOURS = {
+    "q": "wa", "w": "qes", "e": "wrd", "r": "etf", "t": "ryg", "y": "tuh", "u": "yij", "i": "uok", "o": "ipl", "p": "ol",
+    "a": "qsz", "s": "adwx", "d": "sfec", "f": "dgrv", "g": "fhtb", "h": "gjyn", "j": "hkum", "k": "jlim", "l": "kop",
+    "z": "xas", "x": "zcd", "c": "xvdf", "v": "cbfg", "b": "vnhg", "n": "bmhj", "m": "njk",
+}  # fmt: skip
+_SOUNDS = (
+    ("ph", "f"), ("rrh", "rh"), ("rrh", "rr"), ("rh", "r"), ("ae", "e"), ("oe", "e"), ("ie", "ei"), ("ei", "ie"), ("y", "i"),
+    ("i", "y"), ("ous", "us"), ("eous", "ious"), ("tion", "sion"), ("sion", "tion"), ("ence", "ance"), ("ance", "ence"),
+    ("ent", "ant"), ("ant", "ent"), ("ary", "ery"), ("ery", "ary"), ("er", "or"), ("or", "er"), ("ar", "er"), ("ci", "si"),
+    ("ce", "se"), ("cy", "sy"), ("x", "ks"), ("ch", "k"), ("psy", "sy"), ("pn", "n"), ("th", "t"), ("ll", "l"), ("ss", "s"),
+    ("mm", "m"), ("nn", "n"), ("pp", "p"), ("tt", "t"), ("rr", "r"), ("cc", "c"), ("ff", "f"), ("ui", "iu"), ("au", "o"),
+    ("eu", "u"), ("ible", "able"), ("able", "ible"), ("qu", "k"), ("c", "k"), ("z", "s"), ("a", "e"), ("e", "a"), ("e", "i"),
+    ("i", "e"), ("o", "a"),
+)  # fmt: skip
+_PROTECTED = frozenset(
+    "left right bilateral unilateral without not none non no except nontraumatic".split()
+)
+_PROTECTED_START = re.compile(r"(?:hyper|hypo|non|un|in|im|inter|intra|anti|ante|post|pre|sub|supra|super|infra|poly|mono|a|ab|ad|dys|eu)")
+_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+_SHORTEST = 4
+
+
+def vary(title: str, rng: random.Random) -> str | None:
+    """Return `title` with one to three slips, more in a longer one; None when no word in it can be misspelt."""
+    text = title
+    most = 1 + (len(title) > 30) + (len(title) > 70)
+    done = 0
+    for _ in range(rng.randint(1, most)):
+        slipped = _join_words(text, rng) if rng.random() < 0.08 else _misspell_word(text, title, rng)
+        if slipped is not None:
+            text = slipped
+            done += 1
+    return type_case(text, rng) if done else None
+
+
+def _misspell_word(text: str, title: str, rng: random.Random) -> str | None:
+    """Return `text` with one slip in a word that is still as in `title`, None after a few attempts without one."""
+    places = [word for word in _WORD.finditer(text) if _may_misspell(word[0], title)]
+    for _ in range(4):
+        if not places:
+            return None
+        place = rng.choice(places)
+        wrong = _slip(place[0], rng)
+        if wrong is not None:
+            return text[: place.start()] + wrong + text[place.end() :]
+    return None
+
+
+def _may_misspell(word: str, title: str) -> bool:
+    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and not word[1:2].isupper() and word in title
+
+
+def _slip(word: str, rng: random.Random) -> str | None:
+    """Return `word` with one slip after its protected start, None when that gave no new word."""
+    start = _PROTECTED_START.match(word.lower())
+    first = max(1, start.end() if start and len(word) - start.end() >= _SHORTEST else 1)
+    wrong = rng.choices(_SLIPS, _WEIGHTS)[0](word, first, rng)
+    return None if wrong is None or wrong == word or wrong.lower() in _read_vocabulary() else wrong
+
+
+def _hit_neighbour(word: str, first: int, rng: random.Random) -> str | None:
+    place = rng.randrange(first, len(word))
+    near = _NEIGHBOURS.get(word[place])
+    return None if near is None else word[:place] + rng.choice(near) + word[place + 1 :]
+
+
+def _swap_letters(word: str, first: int, rng: random.Random) -> str | None:
+    if first > len(word) - 2:
+        return None
+    place = rng.randrange(first, len(word) - 1)
+    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+def _drop_letter(word: str, first: int, rng: random.Random) -> str | None:
+    place = rng.randrange(first, len(word))
+    return word[:place] + word[place + 1 :]
+
+
+def _double_letter(word: str, first: int, rng: random.Random) -> str | None:
+    place = rng.randrange(first, len(word))
+    return word[: place + 1] + word[place:] if word[place].isalpha() else None
+
+
+def _insert_letter(word: str, first: int, rng: random.Random) -> str | None:
+    place = rng.randrange(first, len(word))
+    near = _NEIGHBOURS.get(word[place])
+    return None if near is None else word[:place] + rng.choice(near) + word[place:]
+
+
+def _spell_by_ear(word: str, first: int, rng: random.Random) -> str | None:
+    fitting = [(heard, written) for heard, written in _SOUNDS if heard in word[first - 1 :]]
+    if not fitting:
+        return None
+    heard, written = fitting[int(len(fitting) * rng.random() ** 1.5)]
+    places = [m.start() for m in re.finditer(f"(?={heard})", word) if m.start() >= first - 1]
+    place = rng.choice(places)
+    return word[:place] + written + word[place + len(heard) :]
+
+
+_SLIPS: tuple[Callable[[str, int, random.Random], str | None], ...] = (
+    _hit_neighbour, _swap_letters, _drop_letter, _double_letter, _insert_letter, _spell_by_ear,
+)  # fmt: skip
+_WEIGHTS = (18, 20, 22, 12, 6, 22)
+
+
+def _join_words(text: str, rng: random.Random) -> str | None:
+    """Return `text` without the space between two plain words."""
+    words = text.split(" ")
+    places = [
+        place
+        for place in range(len(words) - 1)
+        if all(part.isalpha() and len(part) > 2 and part.lower() not in _PROTECTED for part in words[place : place + 2])
+    ]
+    if not places:
+        return None
+    place = rng.choice(places)
+    return " ".join([*words[:place], words[place] + words[place + 1], *words[place + 2 :]])
+
+
+@functools.cache
+def _read_vocabulary() -> frozenset[str]:
+    """Return every word of the embedded release's titles in lower case."""
+    codes = CodeSet.load()
+    return frozenset(word for heading in codes.headings.values() for word in _WORD.findall(heading.title.lower()))

@@ -1,0 +1,189 @@
+"""Prediction: what an engine answered to one example; one JSON object a line in `predictions.jsonl`, its `run.json` beside it.
+
+>>> prediction = build_prediction(example, generation, codes)
+>>> prediction.predicted, prediction.status
+((ScoredCode(code='E11.621', score=-0.01),), 'ok')
+
+One folder holds one predictions file. Besides the usual facts its `run.json` (`icd10cm.run_header.build_header`) has:
+`label` (short name such as `stage 2`), `engine`, `model`, `constrained` (true, false) and `data` (path of the examples, whose
+sha256 stands in `inputs` under the same path).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_gen.examples import SCENARIOS, Example
+from icd10cm.answers import drop_cut_code, read_answer
+from icd10cm.codeset import CodeSet
+from icd10cm.config import suggest_name
+from icd10cm.errors import DataError
+from serving.engines.base import Generation
+
+STATUSES = ("ok", "unparsed", "truncated", "error")
+
+
+class ScoredCode(NamedTuple):
+    """A predicted code and how sure the engine was: that of the whole answer while engines give no score per code."""
+
+    code: str
+    score: float | None
+
+
+class Prediction(NamedTuple):
+    """The answer to one example; the fields are the keys of its line.
+
+    Attributes:
+        id: that of the example.
+        scenario: that of the example, one of `data_gen.examples.SCENARIOS`.
+        codes: the right codes, dotted, principal diagnosis first.
+        predicted: distinct billable codes in the order written.
+        output: the completion as written; for an `error`, what the engine said.
+        status: `ok`; `unparsed` (nothing has the shape of a code); `truncated` (the token limit cut it off; its last, perhaps
+            unfinished code is not counted); `error` (the engine gave no answer).
+        rejected: what has the shape of a code but is not a billable code of the release, as written.
+    """
+
+    id: str
+    scenario: str
+    codes: tuple[str, ...]
+    predicted: tuple[ScoredCode, ...]
+    output: str
+    status: str
+    rejected: tuple[str, ...]
+
+
+class Finished(NamedTuple):
+    """What an interrupted run left behind.
+
+    Attributes:
+        predictions: the complete lines.
+        half_line: the last line where it was not written to its end, otherwise empty.
+    """
+
+    predictions: list[Prediction]
+    half_line: str
+
+
+def build_prediction(example: Example, generation: Generation, codes: CodeSet) -> Prediction:
+    """Return what `generation` says about `example`, read against the release `codes`."""
+    known = (example.id, example.scenario, tuple(example.codes))
+    if generation.finish_reason == "error":
+        return Prediction(*known, (), generation.error or generation.text, "error", ())
+    truncated = generation.finish_reason == "length"
+    answer = read_answer(drop_cut_code(generation.text) if truncated else generation.text, codes)
+    status = "truncated" if truncated else "unparsed" if answer.unparsed else "ok"
+    score = generation.score if generation.score is not None and math.isfinite(generation.score) else None
+    predicted = tuple(ScoredCode(code, score) for code in answer.codes)
+    return Prediction(*known, predicted, generation.text, status, answer.rejected)
+
+
+def write_line(prediction: Prediction) -> str:
+    """Return the line of a prediction, with its line end."""
+    row = prediction._asdict() | {"predicted": [scored._asdict() for scored in prediction.predicted]}
+    return json.dumps(row) + "\n"
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read a finished predictions file.
+
+    Raises:
+        DataError: missing or empty file, half a line, wrong fields, repeated id or unknown scenario; names file and line.
+    """
+    finished = _read_lines(path)
+    if finished.half_line:
+        raise DataError(
+            f"{path}, line {len(finished.predictions) + 1}: only half written; run the same eval.predict command again"
+        )
+    if not finished.predictions:
+        raise DataError(f"{path}: the file is empty; run the same eval.predict command again to fill it")
+    return finished.predictions
+
+
+def read_finished(path: Path) -> Finished:
+    """Read what an interrupted run left; nothing when there is no file. Raises `DataError` as `read_predictions` does."""
+    return _read_lines(path) if path.exists() else Finished([], "")
+
+
+@contextlib.contextmanager
+def open_appending(path: Path) -> Iterator[Callable[[Prediction], None]]:
+    """Open a predictions file to go on with it; yields a function that appends one prediction and flushes it.
+
+    Half a line at the end, as a killed run leaves it, is cut off first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+
+        def append(prediction: Prediction) -> None:
+            file.write(write_line(prediction).encode())
+            file.flush()
+
+        yield append
+
+
+def _read_lines(path: Path) -> Finished:
+    try:
+        *lines, rest = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); eval.predict writes it") from None
+    predictions: list[Prediction] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        prediction = _read_line(line, f"{path}, line {number}")
+        if prediction.id in seen:
+            raise DataError(
+                f"{path}, line {number}: id {prediction.id!r} stands on line {seen[prediction.id]} already; ids are unique"
+            )
+        seen[prediction.id] = number
+        predictions.append(prediction)
+    return Finished(predictions, rest.decode(errors="replace"))
+
+
+def _read_line(line: bytes, where: str) -> Prediction:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not a line of predictions ({error}); predict again into an empty folder") from None
+    problem = _find_problem(row)
+    if problem:
+        raise DataError(f"{where}: {problem}")
+    predicted = tuple(ScoredCode(scored["code"], scored["score"]) for scored in row["predicted"])
+    lists = {"codes": tuple(row["codes"]), "predicted": predicted, "rejected": tuple(row["rejected"])}
+    return Prediction(**{**row, **lists})
+
+
+def _find_problem(row: Any) -> str:
+    """Return what is wrong with a parsed line, empty when nothing is."""
+    if not isinstance(row, dict) or set(row) != set(Prediction._fields):
+        found = ", ".join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
+        return f"expected the keys {', '.join(Prediction._fields)}; found {found}"
+    for key in ("id", "scenario", "output", "status"):
+        if not isinstance(row[key], str):
+            return f"{key!r} should be a text, not {row[key]!r}"
+    for key in ("codes", "rejected"):
+        if not isinstance(row[key], list) or not all(isinstance(item, str) for item in row[key]):
+            return f"{key!r} should be a list of texts, not {row[key]!r}"
+    if not isinstance(row["predicted"], list) or not all(map(_is_scored_code, row["predicted"])):
+        return f"'predicted' should be a list of {{code, score}}, not {row['predicted']!r}"
+    if row["scenario"] not in SCENARIOS:
+        return f"unknown scenario {row['scenario']!r}{suggest_name(row['scenario'], SCENARIOS)}"
+    if row["status"] not in STATUSES:
+        return f"unknown status {row['status']!r}{suggest_name(row['status'], STATUSES)}"
+    return ""
+
+
+def _is_scored_code(item: Any) -> bool:
+    if not isinstance(item, dict) or set(item) != set(ScoredCode._fields) or not isinstance(item["code"], str):
+        return False
+    score = item["score"]
+    return score is None or (isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score))

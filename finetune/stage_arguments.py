@@ -1,0 +1,168 @@
+"""The arguments of a training stage: ours beside TRL's own `SFTConfig` and `ModelConfig`, checked before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, DirectoryPath, FilePath, create_model
+
+from data_gen.examples import SCENARIOS
+from icd10cm.config import Settings, check_settings, read_yaml
+from icd10cm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, SFTConfig
+
+STAGES = {
+    "initial": "every code and its title",
+    "enhanced": "the ways clinicians really write them, titles rehearsed",
+    "notes": "clinical notes",
+}
+TOO_LONG = ("error", "drop", "truncate")
+ON_EXISTING = ("resume", "delete", "stop")
+
+
+@dataclass
+class StageArguments:
+    """What a stage trains on, and what to do in the cases that TRL leaves open."""
+
+    data: str = field(metadata={"help": "folder written by data_gen.generate"})
+    stage: str = field(default="initial", metadata={"help": f"what the stage teaches: {', '.join(STAGES)}"})
+    scenarios: list[str] | None = field(
+        default=None, metadata={"help": "scenarios to train and validate on (default: every one in the data)"}
+    )
+    repeats: dict | None = field(
+        default=None, metadata={"help": 'times each scenario is seen per epoch, such as {"base": 3} (default: once)'}
+    )
+    from_scratch: str | None = field(
+        default=None, metadata={"help": "YAML with the size of a Llama to build, instead of model_name_or_path"}
+    )
+    validation_size: int = field(default=200, metadata={"help": "validation examples answered at each evaluation, at most"})
+    too_long: str = field(
+        default="error", metadata={"help": f"an example longer than max_length: {', '.join(TOO_LONG)} (always counted)"}
+    )
+    on_existing: str = field(
+        default="resume", metadata={"help": f"when output_dir holds a run already: {', '.join(ON_EXISTING)}"}
+    )
+    dry_run: bool = field(default=False, metadata={"help": "say what would be trained, show one example, and stop"})
+
+
+def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConfig, ModelConfig]:
+    """Read `--config FILE` and overrides with HF's own key names.
+
+    Raises:
+        ConfigError: one line that names the file and every unknown key, wrong type and missing file in it.
+    """
+    from trl import ModelConfig, SFTConfig, TrlParser
+
+    arguments = _spell_flags(list(sys.argv[1:] if argv is None else argv))
+    classes = (StageArguments, SFTConfig, ModelConfig)
+    source, values = _collect_values(arguments)
+    _check_values(classes, values, source)
+    parser = TrlParser(classes)
+    try:
+        stage, sft, model = parser.parse_args_and_config(arguments)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    _check_choices(stage, model, source)
+    return stage, sft, model
+
+
+def write_help() -> str:
+    """Return `--help` without loading TRL: our own arguments, and where the others are."""
+    rows = [f"  --{item.name:<16} {item.metadata['help']}" for item in dataclasses.fields(StageArguments)]
+    return "\n".join(
+        [
+            "usage: accelerate launch --config_file FILE -m finetune.sft --config FILE [--key value ...]",
+            "",
+            *rows,
+            "",
+            "Every key of TRL's SFTConfig and ModelConfig is a key here too (learning_rate, num_train_epochs, use_peft, ...).",
+        ]
+    )
+
+
+def _spell_flags(arguments: list[str]) -> list[str]:
+    """Accept `--dry-run` for `--dry_run`, and the bare flag for a true boolean."""
+    spelled = ["--" + a[2:].replace("-", "_") if a.startswith("--") else a for a in arguments]
+    return [a for a in spelled if a]
+
+
+def _collect_values(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return where the arguments come from, and key -> value of the file with the command line laid over it."""
+    import yaml
+
+    source, values = "command line", {}
+    position = 0
+    while position < len(arguments):
+        flag = arguments[position]
+        if not flag.startswith("--"):
+            raise ConfigError(f"unexpected argument {flag!r}; every setting is --key value")
+        key, has_value, inline = flag[2:].partition("=")
+        given = [inline] if has_value else []
+        position += 1
+        while not has_value and position < len(arguments) and not arguments[position].startswith("--"):
+            given.append(arguments[position])
+            position += 1
+        if key == "config":
+            if not given:
+                raise ConfigError("--config needs a file")
+            source = given[0]
+            values = {**read_yaml(Path(source)), **values}
+        else:
+            read = [yaml.safe_load(item) for item in given]
+            values[key] = True if not read else read[0] if len(read) == 1 else read
+    return source, values
+
+
+def _check_values(classes: Sequence[type], values: dict[str, Any], source: str) -> None:
+    """Name every problem at once; TRL's parser would stop at the first, with a page of usage."""
+    hints: dict[str, Any] = {}
+    for dataclass_type in classes:
+        known = typing.get_type_hints(dataclass_type)
+        hints.update({item.name: (known[item.name], None) for item in dataclasses.fields(dataclass_type) if item.init})
+    hints["data"] = (DirectoryPath, ...)
+    hints["from_scratch"] = (FilePath | None, None)
+    hints["scenarios"] = (list[str] | str | None, None)
+    hints["output_dir"] = (str, ...)
+    hints["env"] = (dict[str, Any] | None, None)
+    # Defaults of TRL's dataclasses are TRL's business, and its annotations name classes of its own.
+    loose = ConfigDict(
+        frozen=True, extra="forbid", validate_default=False, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+    checker = create_model("StageKeys", __config__=loose, **hints)
+    check_settings(typing.cast(type[Settings], checker), values, source)
+
+
+def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> None:
+    problems = [
+        f"{key!r} should be one of {', '.join(allowed)}, not {value!r}"
+        for key, value, allowed in (
+            ("stage", stage.stage, tuple(STAGES)),
+            ("too_long", stage.too_long, TOO_LONG),
+            ("on_existing", stage.on_existing, ON_EXISTING),
+            *(("scenarios", scenario, SCENARIOS) for scenario in stage.scenarios or ()),
+            *(("repeats", scenario, SCENARIOS) for scenario in stage.repeats or ()),
+        )
+        if value not in allowed
+    ]
+    if (stage.from_scratch is None) == (model.model_name_or_path is None):
+        problems.append("give either 'model_name_or_path' or 'from_scratch'")
+    elif model.model_name_or_path and _is_path(model.model_name_or_path) and not Path(model.model_name_or_path).is_dir():
+        problems.append(
+            f"'model_name_or_path': folder {model.model_name_or_path!r} does not exist; train the stage that writes it first"
+        )
+    if problems:
+        count = f"{len(problems)} problems: " if len(problems) > 1 else ""
+        raise ConfigError(f"{source}: {count}{'; '.join(problems)}")
+
+
+def _is_path(name: str) -> bool:
+    """Whether `name` can only be a folder: a model on the Hugging Face hub is `owner/name`."""
+    return name.startswith((".", "/", "~", "outputs/")) or name.count("/") != 1

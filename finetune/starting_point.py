@@ -1,0 +1,101 @@
+"""What a stage starts from: a model on the hub, the checkpoint of an earlier stage, or a Llama built from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_gen.examples import Example
+from finetune.tiny import TinyLlama, train_tokenizer, write_tiny_checkpoint
+from icd10cm.config import check_settings, read_yaml
+from icd10cm.errors import CheckpointError
+from icd10cm.prompts import bake_instruction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import ModelConfig
+
+_LLAMA_3_PAD = "<|finetune_right_pad_id|>"
+
+
+def build_from_scratch(size_file: Path, examples: Sequence[Example], folder: Path) -> None:
+    """Write the untrained checkpoint that `size_file` describes into `folder`, its tokenizer trained on the examples' texts."""
+    write_tiny_checkpoint(_read_size(size_file), _list_texts(examples), folder)
+
+
+def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of `model.model_name_or_path`, with the instruction in its chat template.
+
+    Raises:
+        CheckpointError: it has no tokenizer or no chat template, or cannot be fetched.
+    """
+    from transformers import AutoTokenizer
+
+    name = str(model.model_name_or_path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=model.model_revision)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{name}: no tokenizer could be loaded: {_first_line(error)}; {_explain_access(name)}") from None
+    if not tokenizer.chat_template:
+        raise CheckpointError(f"{name}: the tokenizer has no chat template; use an instruction-tuned model or one of ours")
+    if not is_ours(Path(name)):
+        tokenizer.chat_template = bake_instruction(tokenizer.chat_template)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = _LLAMA_3_PAD if _LLAMA_3_PAD in tokenizer.get_vocab() else tokenizer.eos_token
+    return tokenizer
+
+
+def preview_tokenizer(size_file: Path, examples: Sequence[Example]) -> PreTrainedTokenizerBase:
+    """Return the tokenizer that `build_from_scratch` would write."""
+    size = _read_size(size_file)
+    return train_tokenizer(_list_texts(examples), size.vocab_size, size.max_position_embeddings)
+
+
+def load_model(model: ModelConfig) -> PreTrainedModel:
+    """Return the model to train, in the precision the config asks for (float32 when it does not say).
+
+    Raises:
+        CheckpointError: the weights are missing, broken, or cannot be fetched.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    name = str(model.model_name_or_path)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=model.model_revision,
+            dtype=model.dtype or "float32",
+            attn_implementation=model.attn_implementation,
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{name}: the model could not be loaded: {_first_line(error)}; {_explain_access(name)}") from None
+
+
+def list_weight_files(name: str) -> list[Path]:
+    """Return the weight files of a local checkpoint folder, none for a model on the hub."""
+    return sorted(Path(name).glob("*.safetensors"))
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a checkpoint came from `finetune.sft`, so that its template holds the instruction already."""
+    return (folder / "run.json").is_file() or folder.name == "from_scratch"
+
+
+def _read_size(size_file: Path) -> TinyLlama:
+    return check_settings(TinyLlama, read_yaml(size_file), str(size_file))
+
+
+def _list_texts(examples: Sequence[Example]) -> list[str]:
+    return list(dict.fromkeys(example.text for example in examples))
+
+
+def _explain_access(name: str) -> str:
+    if Path(name).exists():
+        return "the folder is not a whole checkpoint"
+    return f"{name} is a model on the Hugging Face hub: accept its licence at huggingface.co/{name}, set HF_TOKEN, and check the network"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

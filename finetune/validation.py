@@ -1,0 +1,53 @@
+"""Exact match by generation on a fixed validation slice, during training and without any constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_gen.examples import Example
+from icd10cm.prompts import SEPARATOR, build_prompt
+
+if TYPE_CHECKING:
+    pass
+
+MAX_NEW_TOKENS_PER_CODE = 16
+
+
+def answer_examples(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size: int) -> list[str]:
+    """Return the model's greedy answer to each example, in order; longest first inside, so that padding stays small."""
+    import torch
+
+    prompts = tokenizer.apply_chat_template(
+        [build_prompt(example.text) for example in examples], tokenize=False, add_generation_prompt=True
+    )
+    order = sorted(range(len(examples)), key=lambda index: -len(prompts[index]))
+    limit = MAX_NEW_TOKENS_PER_CODE * (1 + max((len(example.codes) for example in examples), default=0))
+    answers = [""] * len(examples)
+    was_training = model.training
+    model.eval()
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        inputs = tokenizer(
+            [prompts[index] for index in batch],
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+            add_special_tokens=False,
+            return_token_type_ids=False,
+        ).to(model.device)
+        with torch.no_grad():
+            written = model.generate(**inputs, max_new_tokens=limit, do_sample=False, use_cache=True)
+        texts = tokenizer.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for index, text in zip(batch, texts, strict=True):
+            answers[index] = text.strip()
+    model.train(was_training)
+    return answers
+
+
+def count_matches(examples: Sequence[Example], answers: Sequence[str]) -> tuple[int, int]:
+    """Return how many answers name exactly the codes, and how many name the right categories, as sets."""
+    pairs = [(set(example.codes), set(answer.split(SEPARATOR))) for example, answer in zip(examples, answers, strict=True)]
+    exact = sum(wanted == given for wanted, given in pairs)
+    category = sum({code[:3] for code in wanted} == {code[:3] for code in given} for wanted, given in pairs)
+    return exact, category
