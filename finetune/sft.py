@@ -28,10 +28,32 @@ from icd10cm.run_header import build_header, write_json, write_text
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
 
-_SHAPES_WEIGHTS = ("adam_beta1", "adam_beta2", "bf16", "completion_only_loss", "data_seed", "fp16", "gradient_accumulation_steps",
-                   "learning_rate", "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps", "num_train_epochs", "optim",
-                   "output_dir", "packing", "per_device_train_batch_size", "seed", "train_sampling_strategy", "use_cpu",
-                   "warmup_steps", "weight_decay")  # fmt: skip
+_SHAPES_WEIGHTS = frozenset(
+    [
+        "adam_beta1",
+        "adam_beta2",
+        "bf16",
+        "completion_only_loss",
+        "data_seed",
+        "fp16",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "lr_scheduler_type",
+        "max_grad_norm",
+        "max_length",
+        "max_steps",
+        "num_train_epochs",
+        "optim",
+        "output_dir",
+        "packing",
+        "per_device_train_batch_size",
+        "seed",
+        "train_sampling_strategy",
+        "use_cpu",
+        "warmup_steps",
+        "weight_decay",
+    ]
+)
 """The keys of TRL's config that a run is recognised by when it is resumed."""
 
 
@@ -87,7 +109,7 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
     seconds = round(time.monotonic() - started, 1)
     trainer.save_model()
     if processes.is_main_process:
-        n_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
         header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
         header["history"] = trainer.state.log_history
         write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
@@ -97,10 +119,8 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
 
 def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data: StageData) -> None:
     """Print what a run would do: counts, tokens, steps, and one rendered example with its label mask."""
-    if stage.from_scratch:
-        tokenizer = preview_tokenizer(Path(stage.from_scratch), data.train)
-    else:
-        tokenizer = load_tokenizer(model_config)
+    scratch = stage.from_scratch
+    tokenizer = preview_tokenizer(Path(scratch), data.train) if scratch else load_tokenizer(model_config)
     lengths = count_tokens(data.train, tokenizer)
     kept, n_over = check_lengths(data.train, lengths, sft.max_length, stage.too_long)
     per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * sft.world_size

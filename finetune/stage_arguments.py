@@ -62,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConf
     from trl import ModelConfig, SFTConfig, TrlParser
 
     arguments = _spell_flags(list(sys.argv[1:] if argv is None else argv))
-    classes = (StageArguments, SFTConfig, ModelConfig)
+    classes: Any = (StageArguments, SFTConfig, ModelConfig)
     source, values = _collect_values(arguments)
     _check_values(classes, values, source)
     parser = TrlParser(classes)
@@ -98,7 +98,8 @@ def _collect_values(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return where the arguments come from, and key -> value of the file with the command line laid over it."""
     import yaml
 
-    source, values = "command line", {}
+    source = "command line"
+    values: dict[str, Any] = {}
     position = 0
     while position < len(arguments):
         flag = arguments[position]

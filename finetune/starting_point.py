@@ -94,7 +94,7 @@ def _list_texts(examples: Sequence[Example]) -> list[str]:
 def _explain_access(name: str) -> str:
     if Path(name).exists():
         return "the folder is not a whole checkpoint"
-    return f"{name} is a model on the Hugging Face hub: accept its licence at huggingface.co/{name}, set HF_TOKEN, and check the network"
+    return f"for a model on the Hugging Face hub accept its licence at huggingface.co/{name} and set HF_TOKEN"
 
 
 def _first_line(error: Exception) -> str:

@@ -8,9 +8,6 @@ from typing import Any
 from data_gen.examples import Example
 from icd10cm.prompts import SEPARATOR, build_prompt
 
-if TYPE_CHECKING:
-    pass
-
 MAX_NEW_TOKENS_PER_CODE = 16
 
 

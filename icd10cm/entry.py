@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from icd10cm.errors import ICDTuneError
 
 BAD_INPUT, STOPPED = 2, 130
+_FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 def run_entry(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def run_entry(main: Callable[[Sequence[str] | None], int | None], argv: Sequence
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        if error.errno not in _FOLDER_ERRORS:
             raise
         say_error(f"{error.filename or 'writing'}: {error.strerror}; make room or choose another folder, then run it again")
         return BAD_INPUT
