@@ -25,7 +25,7 @@ from serving.engines.base import Generation
 _BATCH = 256
 """Texts compared at a time: 256 x 74,719 similarities are 76 MB."""
 _LINE_END = re.compile(r"[;\n\r]+")
-_HEADING = re.compile(r"[A-Za-z/ ]{1,24}:")
+_HEADING = re.compile(r"^[A-Za-z/ ]{1,24}:")
 _MARK = r"(?:\(?\d{1,2}[.)]|#\d{0,2}|[-*\u2022\u2013])\s+"
 _FIRST_MARK = re.compile(_MARK)
 _NEXT_NUMBER = re.compile(r"\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
 
 _SHAPES_WEIGHTS = frozenset(
-    [
+    {
         "adam_beta1",
         "adam_beta2",
         "bf16",
@@ -52,7 +52,7 @@ _SHAPES_WEIGHTS = frozenset(
         "use_cpu",
         "warmup_steps",
         "weight_decay",
-    ]
+    }
 )
 """The keys of TRL's config that a run is recognised by when it is resumed."""
 

@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with one thing added: each evaluation also answers a validation slice and counts exact matches."""
+"""TRL's `SFTTrainer`, whose evaluations also answer a validation slice and count exact matches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import ProgressCallback
 from trl import SFTTrainer
 from trl.models.utils import unwrap_model_for_generation
 
 from data_gen.examples import Example
+from finetune.progress import StageProgress
 from finetune.validation import answer_examples, count_matches
 
 
@@ -18,6 +20,8 @@ class CodeTrainer(SFTTrainer):
 
     def __init__(self, *args: Any, validation_examples: Sequence[Example], **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.remove_callback(ProgressCallback)
+        self.add_callback(StageProgress)
         self._validation_examples = list(validation_examples)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -33,6 +33,9 @@ class TokenAutomaton:
 
     A state is an int; `START` before the first token. Answers are codes joined by `", "`, ended by an end-of-sequence token,
     which is allowed only after a complete code.
+
+    Attributes:
+        eos: the ids that end an answer, an int64 array.
     """
 
     START = 0
@@ -59,7 +62,7 @@ class TokenAutomaton:
         if lists and ends:
             self._add_separator()
         alphabet = {character for edges in self._edges for character in edges}
-        self._eos = np.array(sorted(set(eos_ids)), dtype=np.int64)
+        self.eos = np.array(sorted(set(eos_ids)), dtype=np.int64)
         self._texts = token_texts
         self._by_first: dict[str, list[int]] = {}
         for token, text in enumerate(token_texts):
@@ -84,7 +87,7 @@ class TokenAutomaton:
             return tokens
         inside = [token for token in tokens.tolist() if self._texts[token]]
         fitting = [token for token in inside if self._to_whole[self._walk(state, self._texts[token]) or 0] < budget]
-        ending = self._eos if state in self._ends or not fitting else self._eos[:0]
+        ending = self.eos if state in self._ends or not fitting else self.eos[:0]
         return np.concatenate([np.array(fitting, dtype=np.int64), ending])
 
     def _find_allowed(self, state: int) -> np.ndarray:
@@ -96,7 +99,7 @@ class TokenAutomaton:
                 if self._walk(state, self._texts[token]) is not None
             ]
             inside = np.array(sorted(tokens), dtype=np.int64)
-            self._allowed[state] = np.concatenate([inside, self._eos]) if state in self._ends else inside
+            self._allowed[state] = np.concatenate([inside, self.eos]) if state in self._ends else inside
         return self._allowed[state]
 
     def _walk(self, state: int, text: str) -> int | None:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from icd10cm.codeset import CodeSet
 from icd10cm.constraint import TokenAutomaton, read_token_texts
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import build_prompt
+from serving.engines.base import Generation, end_answer
 
 _SENTINEL = "icdtune sentinel"
 _PROBE = 'T2DM w/ foot ulcer,\n{{ x }} <b>"é"</b> 5 < 6'
@@ -56,7 +56,15 @@ def read_frame(tokenizer: Any, path: Path) -> PromptFrame:
 
 def tokenize(tokenizer: Any, frame: PromptFrame, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of the prompt for each text."""
-    return tokenizer([frame.wrap(text) for text in texts], add_special_tokens=False)["input_ids"] if texts else []
+    prompts = [frame.wrap(text) for text in texts]
+    return tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"] if prompts else []
+
+
+def read_answer_tokens(tokenizer: Any, eos_ids: Sequence[int], tokens: Sequence[int], logprob: float | None) -> Generation:
+    """Return the generation that `tokens` are, the end-of-sequence token included; `logprob` is their sum."""
+    stopped = bool(tokens) and tokens[-1] in eos_ids
+    text = tokenizer.decode(tokens[:-1] if stopped else tokens, skip_special_tokens=True)
+    return end_answer(text, stopped=stopped, logprob=logprob, n_tokens=len(tokens))
 
 
 def read_eos_ids(tokenizer: Any, path: Path) -> list[int]:
@@ -77,11 +85,6 @@ def build_automaton(tokenizer: Any, path: Path, codes: Iterable[str]) -> TokenAu
     if not len(automaton.allowed(TokenAutomaton.START)):
         raise CheckpointError(f"{path}: its tokenizer has no tokens that spell codes")
     return automaton
-
-
-def load_codes(code_file: Path | None) -> CodeSet:
-    """Return the release in `code_file`, the embedded one when None."""
-    return CodeSet.load(code_file)
 
 
 def _render(tokenizer: Any, text: str, path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from icd10cm.prompts import SEPARATOR
+
 
 class Generation(NamedTuple):
     """One completion.
@@ -30,3 +32,19 @@ class Engine(Protocol):
     def generate(self, texts: Sequence[str]) -> list[Generation]:
         """Return one completion per clinical text, in order; the engine puts each text into the model's prompt."""
         ...
+
+
+def end_answer(text: str, *, stopped: bool, logprob: float | None = None, n_tokens: int = 0) -> Generation:
+    """Return the generation for `text`, the same way for every engine.
+
+    An answer that ends in a separator was cut by its token limit even where the model was made to stop there.
+
+    Args:
+        text: what was written, without special tokens.
+        stopped: whether it ended by itself and not at the token limit.
+        logprob: sum of the log-probabilities of its tokens, the end-of-sequence token included; None when not known.
+        n_tokens: number of those tokens.
+    """
+    cut = not stopped or text.rstrip().endswith(SEPARATOR.strip())
+    score = None if logprob is None or n_tokens == 0 else round(logprob / n_tokens, 4)
+    return Generation(text, "length" if cut else "stop", score)

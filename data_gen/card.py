@@ -1,0 +1,105 @@
+"""`dataset_card.md`: what is in a data set, how it was made, and what its scores can and cannot say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from data_gen.examples import SCENARIOS, SPLITS, Example
+from data_gen.plan import Plan
+from data_gen.variations import VARIATIONS
+from icd10cm.codeset import CHAPTER_TITLES, CodeSet
+
+if TYPE_CHECKING:
+    from data_gen.build import Built
+
+_CARD = """# Data set: clinical texts with ICD-10-CM codes
+
+{n_codes:,} billable codes of release {release}, {n_rows:,} examples, seed {seed}. Every text was written by rules from the
+CMS titles; no patient, no note and no language model was involved.
+
+## Rows
+
+{rows}
+
+## Variants
+
+{coverage}
+
+*short* codes have fewer texts than asked for, mostly one-word titles; *none* have no text of that kind.
+{n_clipped:,} of the abbreviated texts are of titles without any entry in the lexicon: long words are clipped there
+(`rules:clipped`), all others hold at least one short form of `data_gen/lexicon.csv`.
+
+## What a score on it means
+
+- `base` asks for titles that training taught, in a letter case that training did not show. It measures **recall of the
+  titles taught, not generalisation**.
+- `reordered`, `abbreviated` and `typo` hold out *variants of codes seen in training*: no validation or test text occurs in
+  train, compared without case, punctuation and extra white space, and none is in both validation and test. The rules that
+  wrote them are the same in all splits, so they say how well the model learned these rules, and little of how clinicians
+  depart from them.
+- `multiple` joins two or more conditions; its members are titles or variants of the same split, so its test members
+  other than titles are new as well. Codes are in the order written, not in the order of a coding guideline.
+- No text stands for two codes: a text that is the title of another code, or that another code also got, is thrown away.
+
+## Thrown away
+
+{rejected}
+
+## Chapters
+
+{chapters}
+
+## Files
+
+{files}
+
+Licence: the titles are of the US government and in the public domain; the variants come with the project's MIT licence.
+"""
+
+
+def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built, hashes: Mapping[str, str]) -> str:
+    """Return the card of a data set; the same data set has the same card."""
+    sources = Counter(example.source for rows in built.examples.values() for example in rows)
+    return _CARD.format(
+        n_codes=len(codes),
+        release=codeset.release,
+        n_rows=sum(map(len, built.examples.values())),
+        seed=plan.seed,
+        rows=count_rows(built.examples),
+        coverage=_list_coverage(len(codes), plan, built),
+        n_clipped=sources["rules:clipped"],
+        rejected=_build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",
+        chapters=_count_chapters(codeset, codes, built.examples),
+        files=_build_table(("file", "sha256"), sorted(hashes.items())),
+    )
+
+
+def count_rows(examples: Mapping[str, Sequence[Example]]) -> str:
+    """Return a table of rows per scenario and split."""
+    counts = {split: Counter(example.scenario for example in examples[split]) for split in SPLITS}
+    found = [scenario for scenario in SCENARIOS if any(counts[split][scenario] for split in SPLITS)]
+    rows = [(scenario, *(counts[split][scenario] for split in SPLITS)) for scenario in found]
+    return _build_table(("scenario", *SPLITS), [*rows, ("total", *(counts[split].total() for split in SPLITS))])
+
+
+def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
+    rows = [
+        (name, plan.count_variants(name), n_codes - built.missing[name], built.short[name], built.missing[name])
+        for name in VARIATIONS
+    ]
+    return _build_table(("variation", "asked for per code", "codes with any", "short", "none"), rows)
+
+
+def _count_chapters(codeset: CodeSet, codes: Sequence[str], examples: Mapping[str, Sequence[Example]]) -> str:
+    n_codes = Counter(codeset.chapter(code) for code in codes)
+    n_rows = Counter(codeset.chapter(code) for rows in examples.values() for example in rows for code in example.codes)
+    rows = [(f"{number} {CHAPTER_TITLES[number]}", n_codes[number], n_rows[number]) for number in sorted(n_codes)]
+    return _build_table(("chapter", "codes", "codes in rows"), rows)
+
+
+def _build_table(head: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+    lines = [head, ["---" if not place else "--:" for place, _ in enumerate(head)]]
+    lines += [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,62 @@
+"""Short forms in clinical use: `lexicon.csv` has `short,long`, several short forms to a long one and the other way round."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+LEXICON_FILE = Path(__file__).with_name("lexicon.csv")
+
+_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
+_SMALL_LONGS = frozenset(("with", "without", "and", "due to", "other", "unspecified", ", unspecified"))
+
+
+class ShortForm(NamedTuple):
+    """A stretch of a title that has short forms.
+
+    Attributes:
+        start: where it starts in the title, in characters.
+        end: where it ends.
+        long: the long form, as in the lexicon.
+        shorts: its short forms.
+    """
+
+    start: int
+    end: int
+    long: str
+    shorts: tuple[str, ...]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is a word like `with` that says nothing of the condition."""
+        return self.long in _SMALL_LONGS
+
+
+@functools.lru_cache(maxsize=1024)
+def find_short_forms(title: str) -> tuple[ShortForm, ...]:
+    """Return every stretch of `title` with a short form, from left to right and the longest first; they may overlap."""
+    lexicon, longest = _read_lexicon()
+    tokens = [(found[0].lower(), found.start(), found.end()) for found in _TOKEN.finditer(title)]
+    hits = []
+    for first in range(len(tokens)):
+        for last in range(min(len(tokens), first + longest), first, -1):
+            long = " ".join(token for token, _, _ in tokens[first:last])
+            entry = lexicon.get(long)
+            # a form that starts at a comma is a part of its own: `, unspecified` but not `, unspecified eye`
+            if entry and not (long[0] == "," and last < len(tokens) and tokens[last][0] != ","):
+                hits.append(ShortForm(tokens[first][1], tokens[last - 1][2], *entry))
+    return tuple(hits)
+
+
+@functools.cache
+def _read_lexicon() -> tuple[dict[str, tuple[str, tuple[str, ...]]], int]:
+    """Return tokenised long form to (long form, short forms), and the most tokens of a long form."""
+    shorts: dict[str, list[str]] = {}
+    with LEXICON_FILE.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            shorts.setdefault(row["long"], []).append(row["short"])
+    lexicon = {" ".join(_TOKEN.findall(long.lower())): (long, tuple(found)) for long, found in shorts.items()}
+    return lexicon, max(len(key.split(" ")) for key in lexicon)

@@ -1,0 +1,58 @@
+"""How many texts of which kind a data set holds."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from data_gen.variations import VARIATIONS
+from icd10cm.config import Settings, suggest_name
+
+
+class MultiplePlan(Settings):
+    """Texts that name several conditions."""
+
+    train: int = Field(0, ge=0, description="rows in train")
+    validation: int = Field(0, ge=0, description="rows in validation")
+    test: int = Field(0, ge=0, description="rows in test")
+    min_conditions: int = Field(2, ge=2, le=12, description="fewest conditions in a text")
+    max_conditions: int = Field(4, ge=2, le=12, description="most conditions in a text")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.min_conditions > self.max_conditions:
+            raise ValueError(f"min_conditions {self.min_conditions} is above max_conditions {self.max_conditions}")
+        return self
+
+    def count_rows(self, split: str) -> int:
+        """Return the number of rows of a split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
+
+class Plan(Settings):
+    """The numbers of a data set and its seed."""
+
+    seed: int = Field(13, description="seed of every random choice")
+    train_variants: dict[str, int] = Field(
+        default_factory=lambda: dict.fromkeys(VARIATIONS, 3),
+        description="variants per code in train, for each variation, such as {reordered: 12, typo: 20}",
+    )
+    validation_variants: int = Field(1, ge=0, description="variants per code held out for validation, for each variation")
+    test_variants: int = Field(1, ge=0, description="variants per code held out for test, for each variation")
+    multiple: MultiplePlan = Field(default_factory=MultiplePlan, description="texts that name several conditions")
+
+    @field_validator("train_variants")
+    @classmethod
+    def _check_variations(cls, numbers: dict[str, int]) -> dict[str, int]:
+        for name, number in numbers.items():
+            if name not in VARIATIONS:
+                raise ValueError(f"unknown variation {name!r}{suggest_name(name, VARIATIONS)}")
+            if number < 0:
+                raise ValueError(f"{name} should be 0 or more, not {number}")
+        return numbers
+
+    def count_variants(self, variation: str) -> int:
+        """Return how many texts per code a variation should give over all splits; 0 when train has none of it."""
+        train = self.train_variants.get(variation, 0)
+        return train + self.validation_variants + self.test_variants if train else 0

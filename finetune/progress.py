@@ -1,0 +1,22 @@
+"""The progress bar of a stage: loss and time left in the bar, one line for each evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import ProgressCallback
+
+
+class StageProgress(ProgressCallback):
+    """Transformers' bar without the dictionaries that it prints at every logging step."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Put the training loss into the bar, and write a line when the validation slice was answered."""
+        bar, logs = self.training_bar, logs or {}
+        if not state.is_world_process_zero or bar is None:
+            return
+        if "loss" in logs:
+            bar.set_postfix_str(f"loss {logs['loss']:.3f}")
+        if "eval_exact_match" in logs:
+            exact, category = logs["eval_exact_match"], logs["eval_category_match"]
+            bar.write(f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}")

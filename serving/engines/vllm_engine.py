@@ -1,0 +1,84 @@
+"""vLLM in this process: the same greedy answers as `transformers_engine`, many times faster on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.checkpoint import Checkpoint
+from serving.engines.base import Generation
+from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build
+from serving.prompting import load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
+
+
+class VllmEngine:
+    """Greedy answers of a checkpoint by vLLM's continuous batching."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        code_file: Path | None,
+        *,
+        constrained: bool = True,
+        max_tokens: int = 256,
+        dtype: str = "auto",
+        gpu_memory_utilization: float = 0.85,
+        progress: bool = True,
+    ):
+        """Load the checkpoint into vLLM.
+
+        Args:
+            checkpoint: facts of the checkpoint folder.
+            code_file: file with the release to which answers are limited; the embedded release when None.
+            constrained: whether answers are limited to existing codes.
+            max_tokens: the most tokens an answer may have.
+            dtype: `auto` (the checkpoint's own), or a torch type.
+            gpu_memory_utilization: share of the GPU's memory to use.
+            progress: whether to show a bar on stderr.
+        """
+        os.environ.update(build_vllm_environment(code_file))
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        from vllm import LLM
+
+        model = checkpoint.path
+        self._context = min(checkpoint.context, 8192)
+        sizes: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
+        if is_cpu_build():
+            sizes = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
+        self._llm = LLM(
+            model=str(model),
+            dtype=checkpoint.dtype if dtype == "auto" else dtype,
+            max_model_len=self._context,
+            logits_processors=["serving.vllm_constraint:CodeConstraint"] if constrained else None,
+            seed=0,
+            use_tqdm_on_load=False,
+            **sizes,
+        )
+        self._tokenizer = load_tokenizer(model)
+        self._frame = read_frame(self._tokenizer, model)
+        self._eos = read_eos_ids(self._tokenizer, model)
+        self._max_tokens, self._progress = max_tokens, progress
+
+    def generate(self, texts: Sequence[str]) -> list[Generation]:
+        """Return one completion per text, in order; a text that leaves no room for an answer gives an `error`."""
+        from vllm import SamplingParams
+        from vllm.inputs import TokensPrompt
+
+        prompts = tokenize(self._tokenizer, self._frame, texts)
+        fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._context]
+        answers = [
+            Generation("", "error", None, f"{len(prompt)} tokens, the model reads {self._context}") for prompt in prompts
+        ]
+        outputs = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=prompts[index]) for index in fitting],
+            SamplingParams(temperature=0, max_tokens=self._max_tokens, logprobs=0, detokenize=False),
+            use_tqdm=self._progress,
+        )
+        for index, output in zip(fitting, outputs, strict=True):
+            written = output.outputs[0]
+            answers[index] = read_answer_tokens(self._tokenizer, self._eos, list(written.token_ids), written.cumulative_logprob)
+        return answers
