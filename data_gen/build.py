@@ -20,8 +20,8 @@ from data_gen.variations import VARIATIONS
 from data_gen.variations.multiple import join_texts
 from icd10cm.codeset import CodeSet
 
-_ATTEMPTS_PER_VARIANT = 6
-_SPARE_ATTEMPTS = 12
+_MOST_MISSES = 30
+_MULTIPLE_ATTEMPTS = 6
 
 
 class Text(NamedTuple):
@@ -73,7 +73,7 @@ def build_examples(codeset: CodeSet, codes: Sequence[str], plan: Plan, progress:
     for variation in VARIATIONS:
         for code in codes:
             _add_variants(codeset, code, variation, written[variation][code], plan, pools, built)
-    _add_multiple(codeset, codes, plan, pools, built)
+    _add_multiple(codeset, codes, plan, titles, pools, built)
     return built
 
 
@@ -109,20 +109,19 @@ def _write_texts(
     rng = random.Random(f"{plan.seed}:{variation}:{code}")
     vary = VARIATIONS[variation]
     texts: list[Text] = []
-    for _ in range(wanted * _ATTEMPTS_PER_VARIANT + _SPARE_ATTEMPTS):
+    misses = 0
+    while misses < _MOST_MISSES and len(texts) < wanted:
+        misses += 1
         text = vary(title, rng)
-        if text is None:
-            continue
-        folded = fold_text(text)
-        if folded in own:
+        folded = fold_text(text) if text else ""
+        if text is None or folded in own:
             continue
         if folded in titles:
             rejected["is the title of another code"] += 1
             continue
         own.add(folded)
         texts.append(Text(text, folded, _name_source(variation, title)))
-        if len(texts) == wanted:
-            break
+        misses = 0
     return texts
 
 
@@ -186,20 +185,29 @@ def _add_variants(
 
 
 def _add_multiple(
-    codeset: CodeSet, codes: Sequence[str], plan: Plan, pools: dict[str, dict[str, list[str]]], built: Built
+    codeset: CodeSet,
+    codes: Sequence[str],
+    plan: Plan,
+    titles: dict[str, str],
+    pools: dict[str, dict[str, list[str]]],
+    built: Built,
 ) -> None:
     """Add texts of several conditions; a member is a title or a variant of the same split."""
-    seen: set[str] = set()
+    taken = set(titles)
+    taken.update(fold_text(text) for by_code in pools.values() for pool in by_code.values() for text in pool)
     for split in ("test", "validation", "train"):
         for number in range(plan.multiple.count_rows(split)):
             rng = random.Random(f"{plan.seed}:multiple:{split}:{number}")
-            chosen = _choose_codes(codeset, codes, plan.multiple, rng)
-            text = join_texts([_choose_member(pools[split][code], rng) for code in chosen], rng)
-            folded = fold_text(text)
-            if folded in seen:
-                built.rejected["multiple: written before"] += 1
+            for _ in range(_MULTIPLE_ATTEMPTS):
+                chosen = _choose_codes(codeset, codes, plan.multiple, rng)
+                text = join_texts([_choose_member(pools[split][code], rng) for code in chosen], rng)
+                folded = fold_text(text)
+                if folded not in taken:
+                    break
+                built.rejected["multiple: is another row's text"] += 1
+            else:
                 continue
-            seen.add(folded)
+            taken.add(folded)
             _add(built, codeset, split, "multiple", text, chosen, "rules:multiple", f"multiple-{split}-{number}")
 
 

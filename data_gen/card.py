@@ -80,12 +80,12 @@ def count_rows(examples: Mapping[str, Sequence[Example]]) -> str:
     """Return a table of rows per scenario and split."""
     counts = {split: Counter(example.scenario for example in examples[split]) for split in SPLITS}
     found = [scenario for scenario in SCENARIOS if any(counts[split][scenario] for split in SPLITS)]
-    rows = [(scenario, *(counts[split][scenario] for split in SPLITS)) for scenario in found]
+    rows: list[tuple[str | int, ...]] = [(name, *(counts[split][name] for split in SPLITS)) for name in found]
     return _build_table(("scenario", *SPLITS), [*rows, ("total", *(counts[split].total() for split in SPLITS))])
 
 
 def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
-    rows = [
+    rows: list[tuple[str | int, ...]] = [
         (name, plan.count_variants(name), n_codes - built.missing[name], built.short[name], built.missing[name])
         for name in VARIATIONS
     ]

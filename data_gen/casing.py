@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import re
 
-_SMALL_WORDS = frozenset("a an and as at by due for from in into of on or the to with without".split())
+_SMALL_WORDS = frozenset(
+    ("a", "an", "and", "as", "at", "by", "due", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with", "without")
+)
 _WORD = re.compile(r"\S+")
 
 

@@ -12,6 +12,7 @@ LEXICON_FILE = Path(__file__).with_name("lexicon.csv")
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 _SMALL_LONGS = frozenset(("with", "without", "and", "due to", "other", "unspecified", ", unspecified"))
+_CONNECTOR = re.compile(r"\b(?:with|without|due to|of|in|and)\b")
 
 
 class ShortForm(NamedTuple):
@@ -37,18 +38,26 @@ class ShortForm(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def find_short_forms(title: str) -> tuple[ShortForm, ...]:
-    """Return every stretch of `title` with a short form, from left to right and the longest first; they may overlap."""
+    """Return every stretch of `title` with a short form, from left to right and the longest first; they may overlap.
+
+    A term of several words is left out where it is only a part of a longer term: no `USA pectoris`, no `systolic CHF`
+    out of `unstable angina pectoris` and `systolic (congestive) heart failure`. Single words always count.
+    """
     lexicon, longest = _read_lexicon()
     tokens = [(found[0].lower(), found.start(), found.end()) for found in _TOKEN.finditer(title)]
     hits = []
     for first in range(len(tokens)):
         for last in range(min(len(tokens), first + longest), first, -1):
-            long = " ".join(token for token, _, _ in tokens[first:last])
-            entry = lexicon.get(long)
+            entry = lexicon.get(" ".join(token for token, _, _ in tokens[first:last]))
             # a form that starts at a comma is a part of its own: `, unspecified` but not `, unspecified eye`
-            if entry and not (long[0] == "," and last < len(tokens) and tokens[last][0] != ","):
+            if entry and not (entry[0][0] == "," and last < len(tokens) and tokens[last][0] != ","):
                 hits.append(ShortForm(tokens[first][1], tokens[last - 1][2], *entry))
-    return tuple(hits)
+    terms = [hit for hit in hits if " " in hit.long and not _CONNECTOR.search(hit.long)]
+    return tuple(hit for hit in hits if " " not in hit.long.strip(", ") or not any(_holds(term, hit) for term in terms))
+
+
+def _holds(longer: ShortForm, hit: ShortForm) -> bool:
+    return longer.start <= hit.start and hit.end <= longer.end and longer.end - longer.start > hit.end - hit.start
 
 
 @functools.cache

@@ -13,19 +13,24 @@ from typing import NamedTuple
 
 _CONNECTOR = re.compile(
     r" (?=(?:(?:and |or )?with(?:out)?|due to|secondary to|associated with|following|(?:not )?(?:involving|including)"
-    r"|resolved following|in|by|on|at|during|after|from|affecting|complicating|causing|resulting from) )"
+    r"|resolved following|in|by|on(?! chronic)|at|during|after|from|affecting|complicating|causing|resulting from) )"
 )
 _NESTED = re.compile(r"(?:not )?(?:involving|including)|resolved|in|by|on|at|during|after|from|affecting")
 _SERIES = re.compile(r"(?:and|or|nor|but|and/or)\b")
 _SHORT_SERIES = re.compile(r"(?:\S+ ){0,2}\S+ (?:and|or) ")
 _FUSED = re.compile(
     r"\b(?:(?:type|stage|class|grade|phase|level|group|degree|episode|fetus|part|trimester) (?=(?:[0-9IVX]+[ab]?|[A-Z])\b)"
-    r"|(?:diabetes) (?=mellitus\b)|angina (?=pectoris\b)|status (?=asthmaticus|epilepticus|migrainosus)"
-    r"|(?:long|short) (?=term\b)|(?:end|high|low|full|free|late|early|mid|left|right) (?=(?:stage|output|back|thickness|main|onset)\b)"
-    r"|acute (?=on chronic\b)|on (?=chronic\b)|ST (?=elevation\b)|non-ST (?=elevation\b)|heart (?=failure\b)"
-    r"|(?:salter-harris) (?=type\b)|(?:foreign|human) (?=bod|immuno)|(?:lupus|rheumatoid|pityriasis|lichen|erythema|herpes|molluscum"
-    r"|myasthenia|placenta|vasa|pes|hallux|genu|coxa|cubitus|talipes|spina|tinea|acne|vulva|corpus|cor|fetor|globus|situs|ductus) "
-    r"(?=[a-z]+)|other (?=(?:and )?(?:specified|unspecified)\b)|(?:not) (?=\w)|(?:body mass) (?=index\b))",
+    r"|diabetes (?=mellitus\b)|angina (?=pectoris\b)|status (?=asthmaticus|epilepticus|migrainosus)|(?:long|short) (?=term\b)"
+    r"|(?:end|high|low|full|free|late|early|mid|left|right) (?=(?:stage|output|back|thickness|main|onset|upper|lower|heart)\b)"
+    r"|(?:upper|lower) (?=(?:quadrant|extremity|limb|lobe|end|arm|leg|back|eyelid|respiratory|jaw)\b)"
+    r"|(?:acute|acquired) (?=on chronic\b)|on (?=chronic\b)|heart (?=failure\b)"
+    r"|(?:non-)?ST (?=elevation\b)|elevation (?=\((?:N?STEMI)\))"
+    r"|(?:urinary|respiratory|gastrointestinal|biliary|genital) (?=tract\b)"
+    r"|(?:iron|protein|vitamin|blood) (?=deficiency|loss|pressure|vessel)"
+    r"|(?:foreign|human) (?=bod|immuno)|(?:body mass) (?=index\b)|(?:shift|jet) (?=work|lag)|REM (?=sleep\b)"
+    r"|(?:lupus|rheumatoid|pityriasis|lichen|erythema|herpes|molluscum|myasthenia|placenta|vasa|pes|hallux|genu|coxa|cubitus|talipes"
+    r"|spina|tinea|acne|corpus|cor|fetor|globus|situs|ductus|salmonella|escherichia|staphylococcus|streptococcus) (?=[a-z]+)"
+    r"|other (?=(?:and )?(?:specified|unspecified)\b)|not (?=\w))",
     re.IGNORECASE,
 )
 _FUSE = "\u00a0"
@@ -69,8 +74,7 @@ def split_units(phrase: str) -> list[str]:
     fused = _FUSED.sub(lambda found: found[0][:-1] + _FUSE, phrase)
     units: list[str] = []
     for word in fused.split(" "):
-        bracketed = units and (word[0] in "([" or _is_open(units[-1]))
-        if bracketed:
+        if units and (word[0] in "([" or _is_open(units[-1])):
             units[-1] += f" {word}"
         else:
             units.append(word)

@@ -6,24 +6,28 @@ icdtune demo --output-dir outputs/demo --keep
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, FilePath
 
-from eval.predictions import read_predictions
+from eval.scores_file import read_scores
+from icd10cm.answers import read_answer
 from icd10cm.codeset import CodeSet
-from icd10cm.config import Settings, load_settings
+from icd10cm.config import Settings, check_settings, load_settings, read_yaml
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import EngineError
+from icd10cm.prompts import build_prompt
+from serving.command import ServeSettings
+from serving.process import find_free_port, start_server
 
 DEFAULT_CONFIG = "configs/demo/demo.yaml"
-_HIGHLIGHTS = ("exact_match",)
 
 
 class DemoSettings(Settings):
@@ -56,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(f"    {time.monotonic() - step_started:.0f} s")
     say(f"\n[{len(steps) + 1}/{len(steps) + 1}] Serving stage 2 with vLLM and asking it")
     ask_served_model(settings)
-    say(f"\nAll in {(time.monotonic() - started) / 60:.1f} minutes.")
+    print(f"\n{write_table(settings.output_dir)}\n")
+    print(f"report: {settings.output_dir / 'report.html'}    all in {(time.monotonic() - started) / 60:.1f} minutes")
+    print("Decision support only: a certified coder decides.")
 
 
 def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
@@ -115,6 +121,45 @@ def run_command(command: Sequence[str]) -> None:
     if status:
         shown = " ".join(["python", *command[1:]])
         raise EngineError(f"this step ended with status {status}: {shown}; run icdtune demo again to go on from here")
+
+
+def ask_served_model(settings: DemoSettings) -> None:
+    """Serve the checkpoint of stage 2, ask it the question, and with `keep` wait for Ctrl-C."""
+    from openai import OpenAI
+
+    codes = CodeSet.load()
+    serving = check_settings(ServeSettings, read_yaml(settings.serving), str(settings.serving))
+    serving = serving.model_copy(
+        update={"model": settings.output_dir / "stage2" / "model", "port": find_free_port(serving.host, settings.port)}
+    )
+    with start_server(serving) as server:
+        client = OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
+        asked = time.monotonic()
+        messages: Any = build_prompt(settings.question)
+        reply = client.chat.completions.create(model=server.model, messages=messages)
+        seconds = time.monotonic() - asked
+        answer = reply.choices[0].message.content or ""
+        say(f"    vLLM was ready after {server.seconds:.0f} s and answered in {seconds:.2f} s:")
+        print(f"\n  {settings.question}")
+        for code in read_answer(answer, codes).codes:
+            print(f"    {code:<9} {codes.title(code)}")
+        if settings.keep:
+            say(f"\nThe server stays up at {server.base_url}, model {server.model}; Ctrl-C stops it.")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.process.wait()
+
+
+def write_table(folder: Path) -> str:
+    """Return the exact match of both stages and the floor for each scenario, as text."""
+    columns = {name: read_scores(folder / name / "scores.json") for name in ("stage1", "stage2", "floor")}
+    scenarios = list(columns["stage2"]["scenarios"])
+    lines = [f"{'exact match':<12}{'n':>6}{'stage 1':>10}{'stage 2':>10}{'floor':>10}"]
+    for scenario in scenarios:
+        rows = [scores["scenarios"][scenario] for scores in columns.values()]
+        lines.append(f"{scenario:<12}{rows[0]['n']:>6}" + "".join(f"{row['exact_match']['value']:>10.1%}" for row in rows))
+    invalid = [scores["overall"]["invalid_rate"]["value"] for scores in columns.values()]
+    lines.append(f"{'invalid':<18}" + "".join(f"{rate:>10.1%}" for rate in invalid))
+    return "\n".join(lines)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

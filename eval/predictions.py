@@ -173,6 +173,8 @@ def _find_problem(row: Any) -> str:
     for key in ("codes", "rejected"):
         if not isinstance(row[key], list) or not all(isinstance(item, str) for item in row[key]):
             return f"{key!r} should be a list of texts, not {row[key]!r}"
+    if not row["codes"]:
+        return "'codes' is empty; an example without right codes can't be scored"
     if not isinstance(row["predicted"], list) or not all(map(_is_scored_code, row["predicted"])):
         return f"'predicted' should be a list of {{code, score}}, not {row['predicted']!r}"
     if row["scenario"] not in SCENARIOS:

@@ -23,8 +23,8 @@ KINDS = {
     "wrong_detail": "the right category, but another condition, site or severity in it",
     "wrong_laterality": "right but for the side: left, right, bilateral or not said",
     "wrong_encounter": "right but for the seventh character, such as initial or subsequent encounter",
-    "too_few": "right as far as it goes, but a code is missing",
-    "too_many": "all the right codes, and one more than those",
+    "too_few": "nothing wrong, but at least one code is missing",
+    "too_many": "all the right codes, and others besides",
 }
 """Kind of mistake to its definition, worst first. A wrong answer counts once: as the first of these that is true of it.
 

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _quiet_libraries()
     stage, sft, model = parse_arguments(arguments)
-    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats, stage.validation_size)
+    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
     if stage.dry_run:
         describe_run(stage, sft, model, data)
     else:

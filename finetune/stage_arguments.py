@@ -8,8 +8,9 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import yaml
 from pydantic import ConfigDict, DirectoryPath, FilePath, create_model
 
 from data_gen.examples import SCENARIOS
@@ -37,7 +38,7 @@ class StageArguments:
     scenarios: list[str] | None = field(
         default=None, metadata={"help": "scenarios to train and validate on (default: every one in the data)"}
     )
-    repeats: dict | None = field(
+    repeats: dict | str | None = field(
         default=None, metadata={"help": 'times each scenario is seen per epoch, such as {"base": 3} (default: once)'}
     )
     from_scratch: str | None = field(
@@ -51,6 +52,15 @@ class StageArguments:
         default="resume", metadata={"help": f"when output_dir holds a run already: {', '.join(ON_EXISTING)}"}
     )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained, show one example, and stop"})
+
+    def __post_init__(self) -> None:
+        if isinstance(self.repeats, str):
+            self.repeats = yaml.safe_load(self.repeats)
+
+    @property
+    def repeats_of(self) -> dict[str, int]:
+        """Times each scenario is seen per epoch; once for those that are not named."""
+        return {scenario: int(times) for scenario, times in cast(dict[str, int], self.repeats or {}).items()}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConfig, ModelConfig]:
@@ -96,8 +106,6 @@ def _spell_flags(arguments: list[str]) -> list[str]:
 
 def _collect_values(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return where the arguments come from, and key -> value of the file with the command line laid over it."""
-    import yaml
-
     source = "command line"
     values: dict[str, Any] = {}
     position = 0
@@ -117,8 +125,7 @@ def _collect_values(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
             source = given[0]
             values = {**read_yaml(Path(source)), **values}
         else:
-            read = [yaml.safe_load(item) for item in given]
-            values[key] = True if not read else read[0] if len(read) == 1 else read
+            values[key] = True if not given else given[0] if len(given) == 1 else given
     return source, values
 
 
@@ -138,7 +145,7 @@ def _check_values(classes: Sequence[type], values: dict[str, Any], source: str) 
         frozen=True, extra="forbid", validate_default=False, arbitrary_types_allowed=True, protected_namespaces=()
     )
     checker = create_model("StageKeys", __config__=loose, **hints)
-    check_settings(typing.cast(type[Settings], checker), values, source)
+    check_settings(cast(type[Settings], checker), values, source)
 
 
 def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> None:
@@ -149,7 +156,7 @@ def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> No
             ("too_long", stage.too_long, TOO_LONG),
             ("on_existing", stage.on_existing, ON_EXISTING),
             *(("scenarios", scenario, SCENARIOS) for scenario in stage.scenarios or ()),
-            *(("repeats", scenario, SCENARIOS) for scenario in stage.repeats or ()),
+            *(("repeats", scenario, SCENARIOS) for scenario in stage.repeats_of),
         )
         if value not in allowed
     ]

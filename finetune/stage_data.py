@@ -23,9 +23,7 @@ class StageData(NamedTuple):
     files: tuple[Path, ...]
 
 
-def load_stage_data(
-    folder: Path, scenarios: Sequence[str] | None, repeats: dict[str, int] | None, validation_size: int
-) -> StageData:
+def load_stage_data(folder: Path, scenarios: Sequence[str] | None, repeats: dict[str, int], validation_size: int) -> StageData:
     """Read the data folder of `data_gen.generate` for one stage.
 
     Raises:
@@ -38,7 +36,7 @@ def load_stage_data(
     for example in train:
         if not example.codes:
             raise DataError(f"{files[0]}: example {example.id} has no codes")
-    repeated = [example for example in train for _ in range((repeats or {}).get(example.scenario, 1))]
+    repeated = [example for example in train for _ in range(repeats.get(example.scenario, 1))]
     return StageData(repeated, _spread(validation, validation_size), files)
 
 

@@ -62,11 +62,10 @@ def build_parser(model: type[Settings], doc: str, prog: str | None, positional: 
     for name, field in model.model_fields.items():
         default = "" if field.default in (None, "", PydanticUndefined) else f" (default: {field.default})"
         text = f"{field.description or ''}{default}".replace("%", "%%")
-        if name == positional:
-            count = "*" if _holds_list(field.annotation) else "?"
-            parser.add_argument(name, nargs=count, default=argparse.SUPPRESS, help=text)
         flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
         many = _holds_list(field.annotation)
+        if name == positional:
+            parser.add_argument(name, nargs="*" if many else "?", default=argparse.SUPPRESS, help=text)
         if field.annotation is bool:
             parser.add_argument(*flags, dest=name, nargs="?", const="true", metavar="BOOL", help=text)
         elif many:
@@ -94,10 +93,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def check_settings(model: type[S], values: Mapping[str, Any], source: str) -> S:
     """Return `model(**values)`. Raises `ConfigError` that names every problem, each with its key and the nearest known key."""
+    given = {str(key): value for key, value in values.items()}
     try:
-        return model.model_validate({str(key): value for key, value in values.items()})
+        return model.model_validate(given)
     except ValidationError as error:
-        problems = [_explain(problem, model) for problem in error.errors()]
+        wanted: dict[tuple[str, ...], list[str]] = {}
+        for problem in error.errors():
+            location = _locate(problem, given)
+            wanted.setdefault(location, []).append(_explain(problem, location, model))
+        # Each branch of a union complains for itself; the user made one mistake.
+        problems = [texts[0] if len(texts) == 1 else _join_branches(texts) for texts in wanted.values()]
         count = f"{len(problems)} problems: " if len(problems) > 1 else ""
         raise ConfigError(f"{source}: {count}{'; '.join(problems)}") from None
 
@@ -109,8 +114,28 @@ def suggest_name(wrong: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
 
 
-def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    location = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[", "constrained"))]
+def _locate(problem: Mapping[str, Any], given: Any) -> tuple[str, ...]:
+    """Return where a problem is in the file: its location less the names pydantic gives to the branches of a union."""
+    path: list[str] = []
+    last = len(problem["loc"]) - 1
+    for position, part in enumerate(problem["loc"]):
+        inside = (isinstance(given, Mapping) and part in given) or (isinstance(given, list) and isinstance(part, int))
+        if inside or (position == last and problem["type"] in ("missing", "extra_forbidden")):
+            path.append(str(part))
+            given = given[part] if inside else None
+        elif position == 0:
+            path.append(str(part))
+    return tuple(path)
+
+
+def _join_branches(texts: Sequence[str]) -> str:
+    """Return one sentence for the complaints of a union's branches, which differ only in what they wanted."""
+    start, end = texts[0].partition(" should be ")[0], texts[0].rpartition(", not ")[2]
+    wishes = [text.partition(" should be ")[2].rpartition(", not ")[0] for text in texts]
+    return f"{start} should be {' or '.join(dict.fromkeys(wish for wish in wishes if wish))}, not {end}"
+
+
+def _explain(problem: Mapping[str, Any], location: Sequence[str], model: type[BaseModel]) -> str:
     key = ".".join(location)
     match problem["type"]:
         case "extra_forbidden":

@@ -69,6 +69,7 @@ class TokenAutomaton:
             if text and alphabet.issuperset(text):
                 self._by_first.setdefault(text[0], []).append(token)
         self._allowed: dict[int, np.ndarray] = {}
+        self._fitting: dict[tuple[int, int], np.ndarray] = {}
 
     def step(self, state: int, token: int) -> int | None:
         """Return the state after `token`, None when the answer has left the code set or has ended."""
@@ -80,12 +81,16 @@ class TokenAutomaton:
         Args:
             state: what was written so far.
             budget: tokens that may still be written, this one included. Where it runs out, only tokens are left from which
-                the code can still be finished, so that the limit never cuts a code in two; without room for one, the answer ends.
+                the code can still be finished, so that the limit never cuts a code in two; without room for one it ends.
         """
-        tokens = self._find_allowed(state)
         if budget is None or budget > self._longest:
-            return tokens
-        inside = [token for token in tokens.tolist() if self._texts[token]]
+            return self._find_allowed(state)
+        if (state, budget) not in self._fitting:
+            self._fitting[state, budget] = self._find_fitting(state, budget)
+        return self._fitting[state, budget]
+
+    def _find_fitting(self, state: int, budget: int) -> np.ndarray:
+        inside = [token for token in self._find_allowed(state).tolist() if self._texts[token]]
         fitting = [token for token in inside if self._to_whole[self._walk(state, self._texts[token]) or 0] < budget]
         ending = self.eos if state in self._ends or not fitting else self.eos[:0]
         return np.concatenate([np.array(fitting, dtype=np.int64), ending])

@@ -21,7 +21,7 @@ def run_entry(main: Callable[[Sequence[str] | None], int | None], argv: Sequence
         say_error(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        say_error("stopped; what was done is kept, run the same command again to go on", kind="stopped")
+        say_error("what was done is kept; run the same command again to go on", kind="stopped")
         return STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,25 +16,22 @@ _LOWEST = -1.0e30
 """Finite, so that a row whose allowed tokens something else forbade (a request's minimum length) can still be sampled."""
 
 
-class Answer:
-    """One answer being written: where the automaton stands after the tokens so far.
+class AnswerState:
+    """Where the automaton stands in one answer that is being written."""
 
-    Attributes:
-        limit: the most tokens it may have.
-    """
-
-    __slots__ = ("_automaton", "_seen", "_state", "limit")
+    __slots__ = ("_automaton", "_limit", "_seen", "_state")
 
     def __init__(self, automaton: TokenAutomaton, limit: int):
         """Begin an answer of at most `limit` tokens."""
         self._automaton = automaton
-        self.limit = limit
-        self._restart()
+        self._limit = limit
+        self._state: int | None = TokenAutomaton.START
+        self._seen = 0
 
     def follow(self, tokens: Sequence[int]) -> None:
         """Read what was written; `tokens` is the whole answer so far, of which only the new part is walked."""
         if len(tokens) < self._seen:
-            self._restart()
+            self._state, self._seen = TokenAutomaton.START, 0
         for position in range(self._seen, len(tokens)):
             if self._state is not None:
                 self._state = self._automaton.step(self._state, tokens[position])
@@ -44,11 +41,7 @@ class Answer:
         """Return the token ids allowed next; after the end of an answer only its end again."""
         if self._state is None:
             return self._automaton.eos
-        return self._automaton.allowed(self._state, self.limit - self._seen)
-
-    def _restart(self) -> None:
-        self._state: int | None = TokenAutomaton.START
-        self._seen = 0
+        return self._automaton.allowed(self._state, self._limit - self._seen)
 
 
 def mask_rows(logits: torch.Tensor, rows: Sequence[int], allowed: Sequence[np.ndarray]) -> None:

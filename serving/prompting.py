@@ -1,6 +1,6 @@
 """What every engine does with a checkpoint's tokenizer: put a text into the chat template, and build the constraint.
 
-Transformers, vLLM in process and the server's middleware all go through here, so that a text becomes the same tokens everywhere.
+Transformers, vLLM in process and the server's middleware all go through here, so that a text becomes the same tokens in each.
 """
 
 from __future__ import annotations

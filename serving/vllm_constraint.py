@@ -2,9 +2,9 @@
 
     python -m vllm.entrypoints.openai.api_server --model P --logits-processors serving.vllm_constraint:CodeConstraint
 
-`serving.serve` starts vLLM like this. A request switches it off with `"vllm_xargs": {"constrain": "off"}`. The codes are those of
-the release embedded in ICDTune, or of the file that the environment variable `ICDTUNE_CODE_FILE` names. Written for vLLM's V1
-model runner (`VLLM_USE_V2_MODEL_RUNNER=0`); vLLM imports this module in each of its processes.
+`serving.serve` starts vLLM like this. A request switches it off with `"vllm_xargs": {"constrain": "off"}`. The codes are those
+of the release embedded in ICDTune, or of the file that the environment variable `ICDTUNE_CODE_FILE` names. Written for vLLM's
+V1 model runner (`VLLM_USE_V2_MODEL_RUNNER=0`); vLLM imports this module in each of its processes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from icd10cm.codeset import CodeSet
-from serving.constraining import Answer, mask_rows
+from serving.constraining import AnswerState, mask_rows
 from serving.hardware import CODE_FILE_VARIABLE
 from serving.prompting import build_automaton, load_tokenizer
 
@@ -52,7 +52,7 @@ class CodeConstraint(LogitsProcessor):
         codes = CodeSet.load(code_file or None).codes
         self._automaton = build_automaton(load_tokenizer(folder), folder, codes)
         self._context = vllm_config.model_config.max_model_len
-        self._answers: dict[int, tuple[Answer, list[int]]] = {}
+        self._answers: dict[int, tuple[AnswerState, list[int]]] = {}
 
     def is_argmax_invariant(self) -> bool:
         """Return False: the mask changes greedy answers too."""
@@ -76,8 +76,8 @@ class CodeConstraint(LogitsProcessor):
 
     def _begin(
         self, params: SamplingParams, prompt_tokens: list[int] | None, written: list[int]
-    ) -> tuple[Answer, list[int]] | None:
+    ) -> tuple[AnswerState, list[int]] | None:
         if (params.extra_args or {}).get(SWITCH, ON) == OFF:
             return None
         room = self._context - len(prompt_tokens or ())
-        return Answer(self._automaton, min(params.max_tokens or room, room)), written
+        return AnswerState(self._automaton, min(params.max_tokens or room, room)), written

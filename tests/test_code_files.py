@@ -39,7 +39,10 @@ def test_sound_file_is_read_plain_and_gzip(code_file_lines: list[str], codes: Co
     [
         (b"", ", line 1: the file is empty"),
         (b" \n\n", ", line 1: the file is empty"),
-        (b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n", ", line 1: not a line of a CMS code file: '<!DOCTYPE html>'"),
+        (
+            b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n",
+            ", line 1: not a line of a CMS code file: '<!DOCTYPE html>'",
+        ),
         (b"A000    Cholera\n<html>", ", line 2: not a line of a CMS code file: '<html>'"),
         (b"PK\x03\x04\x14\x00\x08\x00" + bytes(range(256)), ", line 1: not a line of a CMS code file: 'PK"),
         (b"A000    Cholera\nA0\n", ", line 2: not a line of a CMS code file: 'A0'"),

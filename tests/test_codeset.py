@@ -70,7 +70,12 @@ def test_code_file_without_headings_gets_categories(shared_data: Path, codes: Co
 
 def test_order_file_keeps_the_headings(shared_data: Path) -> None:
     read = CodeSet.load(shared_data / "icd10cm" / "icd10cm_order_2021.txt.gz")
-    assert (read.parent("E11.621"), read.parent("E11.62"), read.parent("E11.6"), read.parent("E11")) == ("E11.62", "E11.6", "E11", None)
+    assert (read.parent("E11.621"), read.parent("E11.62"), read.parent("E11.6"), read.parent("E11")) == (
+        "E11.62",
+        "E11.6",
+        "E11",
+        None,
+    )
     assert read.title("E11.62") == "Type 2 diabetes mellitus with skin complications"
     assert len(read.headings) == 95_358
 
@@ -83,13 +88,16 @@ def test_methods_take_any_usual_spelling(codes: CodeSet, text: str) -> None:
     assert (codes.category(text), codes.parent(text), codes.chapter(text)) == ("E11", "E11.62", 4)
 
 
-@pytest.mark.parametrize("text", ["E1.1621", "E116.21", "E.11621", "E11..621", "E11.62.1", "E11 621", "", ".", "E11.621X", "1E1", "E11.62"])
+@pytest.mark.parametrize(
+    "text", ["E1.1621", "E116.21", "E.11621", "E11..621", "E11.62.1", "E11 621", "", ".", "E11.621X", "1E1", "E11.62"]
+)
 def test_what_is_no_billable_code(codes: CodeSet, text: str) -> None:
     assert not codes.is_billable(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "dotted"), [("e11621", "E11.621"), ("i10.", "I10"), ("qa00101", "QA0.0101"), ("w2189xa", "W21.89XA"), ("B20", "B20")]
+    ("text", "dotted"),
+    [("e11621", "E11.621"), ("i10.", "I10"), ("qa00101", "QA0.0101"), ("w2189xa", "W21.89XA"), ("B20", "B20")],
 )
 def test_add_dot(text: str, dotted: str) -> None:
     assert add_dot(text) == dotted
@@ -99,8 +107,8 @@ def test_add_dot(text: str, dotted: str) -> None:
     ("code", "chapter"),
     [("A00.0", 1), ("B99.9", 1), ("C4A.0", 2), ("D49.9", 2), ("D50.0", 3), ("D89.9", 3), ("E00.0", 4), ("F99", 5), ("G00.0", 6),
      ("H00.011", 7), ("H59.89", 7), ("H60.00", 8), ("H95.89", 8), ("I5A", 9), ("J4A.0", 10), ("K95.89", 11), ("L99", 12),
-     ("M1A.00X0", 13), ("N99.89", 14), ("O9A.53", 15), ("P96.9", 16), ("Q99.9", 17), ("QA0.0101", 17), ("R99", 18), ("S00.00XA", 19),
-     ("T88.9XXS", 19), ("U07.1", 22), ("V00.01XA", 20), ("Y99.9", 20), ("Z3A.01", 21), ("Z99.89", 21)],
+     ("M1A.00X0", 13), ("N99.89", 14), ("O9A.53", 15), ("P96.9", 16), ("Q99.9", 17), ("QA0.0101", 17), ("R99", 18),
+     ("S00.00XA", 19), ("T88.9XXS", 19), ("U07.1", 22), ("V00.01XA", 20), ("Y99.9", 20), ("Z3A.01", 21), ("Z99.89", 21)],
 )  # fmt: skip
 def test_chapter(codes: CodeSet, code: str, chapter: int) -> None:
     assert codes.is_billable(code) and codes.chapter(code) == chapter

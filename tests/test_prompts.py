@@ -59,6 +59,8 @@ def test_baked_instruction_yields_to_a_system_turn_of_the_conversation() -> None
     assert render(bake_instruction(PLAIN_TEMPLATE), own) == "<system>Be brief.<user>cough"
 
 
-@pytest.mark.parametrize("today", ["{{ date_string }}", "{%- if not date_string is defined %}{{ now }}{%- endif %}{{ date_string }}"])
+@pytest.mark.parametrize(
+    "today", ["{{ date_string }}", "{%- if not date_string is defined %}{{ now }}{%- endif %}{{ date_string }}"]
+)
 def test_baked_template_writes_a_fixed_date(today: str) -> None:
     assert render(bake_instruction(today), build_prompt("cough")) == "26 Jul 2024"

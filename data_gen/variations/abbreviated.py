@@ -11,22 +11,20 @@ import re
 
 from data_gen.casing import cap_first, lower_plain
 from data_gen.lexicon import ShortForm, find_short_forms
+from data_gen.vocabulary import read_words
 
 _LONG_WORD = re.compile(r"(?<![\w/-])[A-Za-z][a-z]{6,}(?![\w'-])")
-_KEPT_WORD = re.compile(r"(?:un|non|with|hyper|hypo|left|right|bilateral)", re.IGNORECASE)
+_KEPT_WORD = re.compile(r"un|non|with|hyper|hypo|left|right|bilateral|mellitus|pectoris|asthmaticus", re.IGNORECASE)
 _VOWELS = "aeiouy"
 
 
 def vary(title: str, rng: random.Random) -> str | None:
     """Return `title` with some of it in short forms, None when it has no word that can be shortened."""
     hits = find_short_forms(title)
-    if not hits:
-        clipped = _clip_words(title, rng)
-        return None if clipped is None else _type_case(clipped, rng)
-    text = _shorten(title, _pick_hits(hits, rng), rng)
-    if rng.random() < (0.25 if len(hits) > 2 else 0.5):
-        text = _clip_words(text, rng, most=1) or text
-    return _type_case(text, rng)
+    picked = _pick_hits(hits, rng) if hits else []
+    if not hits or rng.random() < (0.25 if len(hits) > 2 else 0.5):
+        picked += _clip_words(title, hits, picked, rng)
+    return _type_case(title, _choose_shorts(picked, rng), rng) if picked else None
 
 
 def _pick_hits(hits: tuple[ShortForm, ...], rng: random.Random) -> list[ShortForm]:
@@ -43,45 +41,54 @@ def _pick_hits(hits: tuple[ShortForm, ...], rng: random.Random) -> list[ShortFor
     return [rng.choice(told)]
 
 
-def _shorten(title: str, picked: list[ShortForm], rng: random.Random) -> str:
+def _clip_words(title: str, hits: tuple[ShortForm, ...], picked: list[ShortForm], rng: random.Random) -> list[ShortForm]:
+    """Return a clipped form of one long word without an entry in the lexicon, sometimes of two where nothing is picked."""
+    words = [
+        word
+        for word in _LONG_WORD.finditer(title)
+        if not _KEPT_WORD.match(word[0])
+        and not any(hit.start == word.start() and hit.end == word.end() for hit in hits)
+        and not any(hit.start < word.end() and word.start() < hit.end for hit in picked)
+    ]
+    chosen = rng.sample(words, min(len(words), 1 if picked else rng.randint(1, 2)))
+    return [ShortForm(word.start(), word.end(), word[0], (_clip_word(word[0], rng),)) for word in chosen]
+
+
+def _clip_word(word: str, rng: random.Random) -> str:
+    """Return the first letters of `word` up to a consonant (`gastr`), now and then its consonants alone (`thrmbs`)."""
+    bones = word[0] + "".join(letter for letter in word[1:] if letter not in _VOWELS)
+    if rng.random() < 0.06 and 3 <= len(bones) <= 6:
+        return bones
+    ends = [place for place in range(4, min(len(word) - 2, 9)) if word[place - 1] not in _VOWELS]
+    ends = [place for place in ends if word[:place].lower() not in read_words()]
+    before_vowel = [place for place in ends if word[place] in _VOWELS]
+    return word[: rng.choice(before_vowel or ends or [5])]
+
+
+def _choose_shorts(picked: list[ShortForm], rng: random.Random) -> list[tuple[int, int, str]]:
+    """Return (start, end, short form) from left to right, the same short form for the same words."""
     chosen: dict[str, str] = {}
+    stretches = []
+    for hit in sorted(picked):
+        short = chosen.setdefault(hit.long, rng.choice(hit.shorts))
+        if hit.long[0] == ",":
+            short = rng.choice((" ", " ", ", ")) + short if short[0] != "(" else f" {short}"
+        stretches.append((hit.start, hit.end, short))
+    return stretches
+
+
+def _type_case(title: str, stretches: list[tuple[int, int, str]], rng: random.Random) -> str:
+    """Return the title with its stretches replaced: short forms as they are written, or the whole in one case."""
     pieces: list[str] = []
     end = 0
-    for hit in picked:
-        short = chosen.setdefault(hit.long, rng.choice(hit.shorts))
-        before = title[end : hit.start]
-        if hit.long[0] == ",":
-            before += rng.choice((" ", " ", ", "))
-        pieces += before, short
-        end = hit.end
-    return "".join(pieces) + title[end:]
-
-
-def _clip_words(text: str, rng: random.Random, most: int = 2) -> str | None:
-    """Return `text` with one or two long words clipped after a consonant (`gastr`) or without vowels (`thrmbs`)."""
-    places = [word for word in _LONG_WORD.finditer(text) if not _KEPT_WORD.match(word[0])]
-    if not places:
-        return None
-    for place in sorted(rng.sample(places, min(len(places), rng.randint(1, most))), key=re.Match.start, reverse=True):
-        word = place[0]
-        text = text[: place.start()] + (_clip_word(word, rng) or word) + text[place.end() :]
-    return text
-
-
-def _clip_word(word: str, rng: random.Random) -> str | None:
-    """Return the first four to six letters of `word` up to a consonant, now and then its consonants alone."""
-    if rng.random() < 0.15 and len(word) <= 10:
-        bones = word[0] + "".join(letter for letter in word[1:] if letter not in _VOWELS)
-        return bones[:6] if 3 <= len(bones) else None
-    ends = [place for place in range(4, min(len(word) - 2, 8)) if word[place - 1] not in _VOWELS and word[place] in _VOWELS]
-    return word[: rng.choice(ends)] if ends else word[:4]
-
-
-def _type_case(text: str, rng: random.Random) -> str:
-    """Return `text` with its short forms in capitals most of the time, all lower or all upper case otherwise."""
+    plain = lower_plain(title)
+    for start, stop, short in stretches:
+        pieces += plain[end:start], short
+        end = stop
+    text = "".join(pieces) + plain[end:]
     draw = rng.random()
     if draw < 0.45:
-        return lower_plain(text)
-    if draw < 0.70:
-        return cap_first(lower_plain(text))
+        return text
+    if draw < 0.65:
+        return cap_first(text)
     return text.lower() if draw < 0.92 else text.upper()

@@ -10,8 +10,8 @@ from data_gen.casing import cap_first
 
 def join_texts(texts: Sequence[str], rng: random.Random) -> str:
     """Return the texts of two or more conditions as one text, in the same order."""
-    plain = not any("," in text or ";" in text for text in texts)
-    joiners = _JOINERS + (_PLAIN_JOINERS if plain else ()) + (_PAIR_JOINERS if len(texts) == 2 else ())
+    plain = not any(mark in text for text in texts for mark in (",", ";", " and ", " AND "))
+    joiners = _JOINERS + (_PLAIN_JOINERS if plain else ()) + (_PAIR_JOINERS if plain and len(texts) == 2 else ())
     return rng.choice(joiners)(texts, rng)
 
 

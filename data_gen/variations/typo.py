@@ -6,13 +6,12 @@ one word of a title into another word of any title (`ileum` into `ilium`, `hyper
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 from collections.abc import Callable
 
 from data_gen.casing import type_case
-from icd10cm.codeset import CodeSet
+from data_gen.vocabulary import read_words
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEIGHBOURS = {
@@ -20,19 +19,41 @@ _NEIGHBOURS = {
     "a": "qsz", "s": "adwx", "d": "sfec", "f": "dgrv", "g": "fhtb", "h": "gjyn", "j": "hkum", "k": "jlim", "l": "kop",
     "z": "xas", "x": "zcd", "c": "xvdf", "v": "cbfg", "b": "vnhg", "n": "bmhj", "m": "njk",
 }  # fmt: skip
-_SOUNDS = (
-    ("ph", "f"), ("rrh", "rh"), ("rrh", "rr"), ("rh", "r"), ("ae", "e"), ("oe", "e"), ("ie", "ei"), ("ei", "ie"), ("y", "i"),
-    ("i", "y"), ("ous", "us"), ("eous", "ious"), ("tion", "sion"), ("sion", "tion"), ("ence", "ance"), ("ance", "ence"),
-    ("ent", "ant"), ("ant", "ent"), ("ary", "ery"), ("ery", "ary"), ("er", "or"), ("or", "er"), ("ar", "er"), ("ci", "si"),
-    ("ce", "se"), ("cy", "sy"), ("x", "ks"), ("ch", "k"), ("psy", "sy"), ("pn", "n"), ("th", "t"), ("ll", "l"), ("ss", "s"),
-    ("mm", "m"), ("nn", "n"), ("pp", "p"), ("tt", "t"), ("rr", "r"), ("cc", "c"), ("ff", "f"), ("ui", "iu"), ("au", "o"),
-    ("eu", "u"), ("ible", "able"), ("able", "ible"), ("qu", "k"), ("c", "k"), ("z", "s"), ("a", "e"), ("e", "a"), ("e", "i"),
-    ("i", "e"), ("o", "a"),
+_SOUNDS = tuple(
+    (re.compile(heard), written)
+    for heard, written in (
+        ("ph", "f"), ("rrh", "rh"), ("rrh", "rr"), ("rh", "r"), ("ae", "e"), ("oe", "e"), ("ie", "ei"), ("ei", "ie"),
+        ("(?<=[a-z])y(?=[a-z])", "i"), ("ous\b", "us"), ("eous", "ious"), ("ious", "eous"), ("tion", "sion"), ("sion", "tion"),
+        ("ence", "ance"), ("ance", "ence"), ("ent", "ant"), ("ant", "ent"), ("ary\b", "ery"), ("er\b", "or"), ("or\b", "er"),
+        ("ar\b", "er"), ("c(?=[ei])", "s"), ("s(?=[ei])", "c"), ("ch(?=[aor])", "k"), ("psy", "sy"), ("th", "t"),
+        ("([lsmnptrcf])\1", r"\1"), ("(?<=[aeiou])([lmnprst])(?=[aeiou])", r"\1\1"), ("ui", "iu"), ("au", "ua"), ("eu", "ue"),
+        ("ible", "able"), ("able", "ible"), ("c(?=[aou])", "k"), ("z", "s"), ("(?<=[^aeiou])a(?=[^aeiou])", "e"),
+        ("(?<=[^aeiou])e(?=[^aeiou])", "a"), ("(?<=[^aeiou])e(?=[^aeiou])", "i"), ("(?<=[^aeiou])i(?=[^aeiou])", "e"),
+        ("(?<=[^aeiou])o(?=[^aeiou])", "a"),
+    )
 )  # fmt: skip
+"""What one hears, and what one writes for it."""
+
 _PROTECTED = frozenset(
-    "left right bilateral unilateral without not none non no except nontraumatic".split()
+    (
+        "left",
+        "right",
+        "bilateral",
+        "unilateral",
+        "without",
+        "not",
+        "none",
+        "non",
+        "no",
+        "nor",
+        "never",
+        "except",
+        "nontraumatic",
+    )
 )
-_PROTECTED_START = re.compile(r"(?:hyper|hypo|non|un|in|im|inter|intra|anti|ante|post|pre|sub|supra|super|infra|poly|mono|a|ab|ad|dys|eu)")
+_PROTECTED_START = re.compile(
+    r"(?:hyper|hypo|non|un|in|im|inter|intra|anti|ante|post|pre|sub|supra|super|infra|poly|mono|a|ab|ad|dys|eu)"
+)
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 _SHORTEST = 4
 
@@ -71,8 +92,13 @@ def _slip(word: str, rng: random.Random) -> str | None:
     """Return `word` with one slip after its protected start, None when that gave no new word."""
     start = _PROTECTED_START.match(word.lower())
     first = max(1, start.end() if start and len(word) - start.end() >= _SHORTEST else 1)
-    wrong = rng.choices(_SLIPS, _WEIGHTS)[0](word, first, rng)
-    return None if wrong is None or wrong == word or wrong.lower() in _read_vocabulary() else wrong
+    slip = rng.choices(_SLIPS, _WEIGHTS)[0]
+    wrong = slip(word, first, rng)
+    for _ in range(8):
+        if wrong is not None or slip is not _spell_by_ear:
+            break
+        wrong = slip(word, first, rng)
+    return None if wrong is None or wrong == word or wrong.lower() in read_words() else wrong
 
 
 def _hit_neighbour(word: str, first: int, rng: random.Random) -> str | None:
@@ -105,13 +131,12 @@ def _insert_letter(word: str, first: int, rng: random.Random) -> str | None:
 
 
 def _spell_by_ear(word: str, first: int, rng: random.Random) -> str | None:
-    fitting = [(heard, written) for heard, written in _SOUNDS if heard in word[first - 1 :]]
-    if not fitting:
+    heard, written = rng.choice(_SOUNDS)
+    places = [found for found in heard.finditer(word) if found.start() >= first]
+    if not places:
         return None
-    heard, written = fitting[int(len(fitting) * rng.random() ** 1.5)]
-    places = [m.start() for m in re.finditer(f"(?={heard})", word) if m.start() >= first - 1]
     place = rng.choice(places)
-    return word[:place] + written + word[place + len(heard) :]
+    return word[: place.start()] + place.expand(written) + word[place.end() :]
 
 
 _SLIPS: tuple[Callable[[str, int, random.Random], str | None], ...] = (
@@ -132,10 +157,3 @@ def _join_words(text: str, rng: random.Random) -> str | None:
         return None
     place = rng.choice(places)
     return " ".join([*words[:place], words[place] + words[place + 1], *words[place + 2 :]])
-
-
-@functools.cache
-def _read_vocabulary() -> frozenset[str]:
-    """Return every word of the embedded release's titles in lower case."""
-    codes = CodeSet.load()
-    return frozenset(word for heading in codes.headings.values() for word in _WORD.findall(heading.title.lower()))

@@ -115,7 +115,7 @@ class EndpointEngine:
             return self._fail(f"no answer within {self._client_options['timeout']:g} s")
         except openai.APIConnectionError as error:
             raise EngineError(
-                f"{self.base_url}: the server stopped answering ({_find_cause(error)}); when it is back, run the same command again"
+                f"{self.base_url}: the server stopped answering ({_find_cause(error)}); run the same command again to go on"
             ) from None
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise EngineError(f"{self.base_url}: {_shorten(error.message)}; check {API_KEY_VARIABLE} and the model") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd10cm.codeset import CodeSet
-from serving.constraining import Answer, mask_rows
+from serving.constraining import AnswerState, mask_rows
 from serving.engines.base import Generation
 from serving.prompting import build_automaton, load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
 
@@ -57,8 +57,8 @@ class TransformersEngine:
         self._eos = read_eos_ids(self._tokenizer, model)
         self._automaton = build_automaton(self._tokenizer, model, codes.codes) if codes else None
         logging.disable_progress_bar()
-        self._model: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=kind, local_files_only=True)
-        self._model.to(self._device).eval()
+        loaded: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=kind, local_files_only=True)
+        self._model = loaded.to(self._device).eval()
         self._context = int(self._model.config.get_text_config().max_position_embeddings)
         self._max_tokens, self._batch_size, self._progress = max_tokens, batch_size, progress
         self._pad = self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
@@ -115,7 +115,7 @@ class _Watcher:
     """A logits processor: masks what leaves the code set and notes the log-probability, unmasked, of each token written."""
 
     def __init__(self, automaton: Any, limits: Sequence[int], width: int):
-        self._answers = [Answer(automaton, limit) for limit in limits] if automaton else []
+        self._answers = [AnswerState(automaton, limit) for limit in limits] if automaton else []
         self._width = width
         self._last: torch.Tensor | None = None
         self.logprobs: list[list[float]] = [[] for _ in limits]

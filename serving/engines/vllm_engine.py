@@ -46,17 +46,17 @@ class VllmEngine:
 
         model = checkpoint.path
         self._context = min(checkpoint.context, 8192)
-        sizes: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
+        options: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
         if is_cpu_build():
-            sizes = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
+            options = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
+        options["dtype"] = checkpoint.dtype if dtype == "auto" else dtype
         self._llm = LLM(
             model=str(model),
-            dtype=checkpoint.dtype if dtype == "auto" else dtype,
             max_model_len=self._context,
             logits_processors=["serving.vllm_constraint:CodeConstraint"] if constrained else None,
             seed=0,
             use_tqdm_on_load=False,
-            **sizes,
+            **options,
         )
         self._tokenizer = load_tokenizer(model)
         self._frame = read_frame(self._tokenizer, model)

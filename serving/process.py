@@ -1,0 +1,213 @@
+"""Start a vLLM server, wait until it answers, and stop it with every process it started.
+
+with start_server(ServeSettings(model=Path("outputs/demo/stage2/model"))) as server:
+    print(server.base_url)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from icd10cm.codeset import CodeSet
+from icd10cm.entry import say
+from icd10cm.errors import ConfigError, EngineError
+from serving.checkpoint import Checkpoint, check_checkpoint
+from serving.command import Launch, ServeSettings, build_launch
+from serving.hardware import check_head_size, find_vllm
+
+_STOP_SECONDS = 20.0
+_SHOWN_LINES = 12
+
+
+class Server(NamedTuple):
+    """A server that answers.
+
+    Attributes:
+        base_url: what an OpenAI client needs, such as `http://127.0.0.1:8000/v1`.
+        model: name of the model in requests.
+        seconds: how long it took to start.
+        log_file: where its messages go.
+        process: vLLM's first process.
+    """
+
+    base_url: str
+    model: str
+    seconds: float
+    log_file: Path
+    process: subprocess.Popen[bytes]
+
+
+def check_settings(settings: ServeSettings) -> tuple[Checkpoint, CodeSet]:
+    """Find what would go wrong before vLLM is started, which takes a while to say so; returns what the settings name.
+
+    Raises:
+        CheckpointError, CodeFileError, ConfigError, EngineError: one line on what is wrong and what to do.
+    """
+    find_vllm()
+    codes = CodeSet.load(settings.code_file)
+    checkpoint = check_checkpoint(settings.model, codes.release)
+    check_head_size(checkpoint)
+    return checkpoint, codes
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise `ConfigError` where nothing can listen on `port`, with the next port that is free."""
+    problem = _try_port(host, port)
+    if problem is None:
+        return
+    if problem.errno == errno.EADDRINUSE:
+        free = find_free_port(host, port)
+        raise ConfigError(f"port {port} on {host} is in use; port {free} is free: --port {free}")
+    raise ConfigError(f"cannot listen on {host} port {port} ({problem.strerror or problem})")
+
+
+def find_free_port(host: str, port: int) -> int:
+    """Return `port`, or the next one that is free. Raises `ConfigError` where none of the next 200 is."""
+    for candidate in range(port, min(port + 200, 65536)):
+        if _try_port(host, candidate) is None:
+            return candidate
+    raise ConfigError(f"no port from {port} on is free on {host}; choose another one with --port")
+
+
+def find_free_port(host: str, port: int) -> int:
+    """Return `port`, or the next one that is free. Raises `ConfigError` when none of the next 200 is."""
+    for candidate in range(port, min(port + 200, 65536)):
+        if _try_port(host, candidate) is None:
+            return candidate
+    raise ConfigError(f"no port of {host} from {port} on can be listened on")
+
+
+@contextlib.contextmanager
+def start_server(settings: ServeSettings, progress: bool = True) -> Iterator[Server]:
+    """Start vLLM, give the server once it has answered a request, and stop it at the end.
+
+    Raises:
+        CheckpointError, CodeFileError, ConfigError: something is wrong with the input, before anything is started.
+        EngineError: vLLM ended or did not answer in time; the last lines of its log go to stderr.
+    """
+    checkpoint, _ = check_settings(settings)
+    launch = build_launch(settings, checkpoint)
+    check_port(settings.host, settings.port)
+    started = time.monotonic()
+    process = _launch(launch, settings.log_file)
+    try:
+        _wait_until_ready(settings, process, started, progress)
+        url = f"{_find_root(settings)}/v1"
+        yield Server(url, settings.served_model_name, time.monotonic() - started, settings.log_file, process)
+    finally:
+        stop_process(process)
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process started by `start_server` and all that it started: politely, then for good."""
+    try:
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < deadline and (process.poll() is None or _is_group_alive(process.pid)):
+            time.sleep(0.05)
+    finally:  # also when Ctrl-C comes a second time
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _launch(launch: Launch, log_file: Path) -> subprocess.Popen[bytes]:
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("wb") as log:
+        return subprocess.Popen(
+            launch.command,
+            env={**os.environ, **launch.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process only, which then stops the whole group
+        )
+
+
+def _wait_until_ready(settings: ServeSettings, process: subprocess.Popen[bytes], started: float, progress: bool) -> None:
+    from tqdm import tqdm
+
+    root = _find_root(settings)
+    if progress and not sys.stderr.isatty():
+        say(f"starting vLLM, which takes about a minute on two cores (log: {settings.log_file})")
+    layout = "starting vLLM: {elapsed} (log: " + str(settings.log_file).replace("{", "{{").replace("}", "}}") + ")"
+    with tqdm(bar_format=layout, leave=False, disable=not progress or not sys.stderr.isatty()) as bar:
+        while not _is_healthy(root):
+            if process.poll() is not None:
+                raise _explain_end(settings.log_file, f"vLLM ended with status {process.returncode} before it could answer")
+            if time.monotonic() - started > settings.start_timeout:
+                raise _explain_end(settings.log_file, f"vLLM did not answer within {settings.start_timeout:g} s")
+            bar.update(0)
+            bar.refresh()
+            time.sleep(0.2)
+        problem = _ask_once(root, settings.served_model_name)
+        if problem:
+            raise _explain_end(settings.log_file, f"vLLM started but could not answer a first request ({problem})")
+
+
+def _is_healthy(root: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{root}/health", timeout=5) as reply:
+            return reply.status == 200
+    except (OSError, ValueError):
+        return False
+
+
+def _ask_once(root: str, model: str) -> str:
+    """Send a first request, so that `ready` is true of the model and not only of the server; returns what went wrong."""
+    body = json.dumps({"model": model, "prompt": "diabetes", "max_tokens": 8}).encode()
+    request = urllib.request.Request(f"{root}/v1/completions", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=300) as reply:
+            json.load(reply)
+    except urllib.error.HTTPError as error:
+        return "" if error.code == 401 else f"HTTP {error.code}"  # an API key is asked for: it is up
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _explain_end(log_file: Path, problem: str) -> EngineError:
+    lines = [line for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    for line in lines[-_SHOWN_LINES:]:
+        say(f"  | {line[:200]}")
+    causes = [line for line in lines if "Error: " in line or "error: " in line]
+    cause = f": {causes[-1].split('] ')[-1].strip()[:300]}" if causes else ""
+    return EngineError(f"{problem}{cause}; see {log_file}")
+
+
+def _find_root(settings: ServeSettings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def _try_port(host: str, port: int) -> OSError | None:
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None
+
+
+def _is_group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

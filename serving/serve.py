@@ -1,0 +1,80 @@
+"""Serve a checkpoint by vLLM behind an OpenAI-compatible API whose answers hold existing codes only.
+
+python -m serving.serve --config configs/serving/vllm.yaml
+python -m serving.serve --config configs/serving/vllm.yaml --model outputs/demo/stage2/model --port 8001
+python -m serving.serve --config configs/serving/vllm.yaml --dry-run     # print the whole vLLM command and stop
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from collections.abc import Sequence
+from types import FrameType
+
+from pydantic import Field
+
+from icd10cm.config import load_settings
+from icd10cm.entry import run_entry, say
+from icd10cm.errors import EngineError
+from serving.command import Launch, ServeSettings, build_launch
+from serving.process import check_port, check_settings, start_server
+
+
+class EntrySettings(ServeSettings):
+    """The server's settings and what only the command line has."""
+
+    dry_run: bool = Field(False, description="print the environment and the command, start nothing")
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """Check the settings, start the server and wait until it is stopped."""
+    settings = load_settings(EntrySettings, argv, doc=__doc__ or "", prog="python -m serving.serve")
+    checkpoint, codes = check_settings(settings)
+    for warning in checkpoint.warnings:
+        say(f"warning: {warning}")
+    if settings.dry_run:
+        print(write_launch(build_launch(settings, checkpoint)))
+        return 0
+    check_port(settings.host, settings.port)
+    limit = f"only the {len(codes):,} codes of release {codes.release}" if settings.constrained else "any text"
+    signal.signal(signal.SIGTERM, _stop)
+    with start_server(settings) as server:
+        example = json.dumps({"model": server.model, "prompt": "T2DM w/ foot ulcer"})
+        say(
+            f"ready: {server.base_url} model {server.model}, answers hold {limit}, started in {server.seconds:.0f} s; try: "
+            f"curl {server.base_url}/completions -H 'Content-Type: application/json' -d '{example}'"
+        )
+        try:
+            status = server.process.wait()
+        except KeyboardInterrupt:
+            say("stopping vLLM")
+            return 0
+    raise EngineError(f"vLLM ended by itself with status {status}; see {server.log_file}")
+
+
+def write_launch(launch: Launch) -> str:
+    """Return the environment and the command as one could paste them into a shell."""
+    environment = [f"{name}={shlex.quote(value)}" for name, value in sorted(launch.environment.items())]
+    first, *rest = [shlex.quote(word) for word in launch.command]
+    lines = [f"{first} {' '.join(rest[:2])}"]
+    for word in rest[2:]:
+        if word.startswith("--"):
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return " \\\n".join([*environment, *lines])
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the entry and return its exit status."""
+    return run_entry(main, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -1,0 +1,64 @@
+"""Kinds of mistakes, on real codes."""
+
+from __future__ import annotations
+
+import pytest
+from eval_cases import predict
+
+from eval.taxonomy import KINDS, compare_codes, count_kinds, find_kind
+from icd10cm import CodeSet
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "kind"),
+    [
+        ("I10", "E11.9", "wrong_category"),
+        ("E11.621", "E11.622", "wrong_detail"),
+        ("M17.11", "M17.12", "wrong_laterality"),
+        ("M17.0", "M17.11", "wrong_laterality"),
+        ("M25.561", "M25.569", "wrong_laterality"),
+        ("C50.919", "C50.911", "wrong_laterality"),
+        ("S72.001A", "S72.002A", "wrong_laterality"),
+        ("S72.001A", "S72.001D", "wrong_encounter"),
+        ("S72.001A", "S72.002D", "wrong_detail"),
+        ("S72.001A", "S72.011A", "wrong_detail"),
+        ("H40.1110", "H40.1111", "wrong_encounter"),
+    ],
+)
+def test_two_codes(codes: CodeSet, right: str, wrong: str, kind: str) -> None:
+    assert compare_codes(right, wrong, codes) == kind
+    assert compare_codes(wrong, right, codes) == kind
+    assert find_kind(predict(right, wrong), codes) == kind
+
+
+@pytest.mark.parametrize(
+    ("right", "written", "rejected", "kind"),
+    [
+        ("I10", "I10", (), None),
+        ("I10 E11.9", "E11.9 I10", (), None),
+        ("I10", "", ("Z99.999",), "nonexistent"),
+        ("I10", "", ("E11.62",), "not_billable"),
+        ("I10", "I10", ("e1162",), "not_billable"),
+        ("I10", "I10", ("E11.62", "Z99.999"), "nonexistent"),
+        ("I10 E11.9", "I10", (), "too_few"),
+        ("I10", "I10 E11.9", (), "too_many"),
+        ("I10 M17.11", "I10 M17.12", (), "wrong_laterality"),
+        ("M17.11 E11.621", "M17.12 E11.9", (), "wrong_detail"),
+        ("M17.11 M25.561", "M25.562 M17.12", (), "wrong_laterality"),
+        ("M17.11 I10", "M17.12 E11.9 E11.65", (), "wrong_category"),
+    ],
+)
+def test_whole_answers(codes: CodeSet, right: str, written: str, rejected: tuple[str, ...], kind: str | None) -> None:
+    assert find_kind(predict(right, written, rejected=rejected), codes) == kind
+
+
+@pytest.mark.parametrize("status", ["error", "unparsed", "truncated"])
+def test_what_is_no_ordinary_answer_is_its_own_kind(codes: CodeSet, status: str) -> None:
+    assert find_kind(predict("I10", status=status), codes) == status
+
+
+def test_each_wrong_answer_counts_once_in_the_order_of_the_kinds(codes: CodeSet) -> None:
+    predictions = [predict("I10", written) for written in ("I10", "I10 E11.9", "E11.9", "E11.65", "I10 E11.65 Z79.4")]
+    counted = count_kinds(predictions, codes)
+    assert counted == {"wrong_category": 2, "too_many": 2}
+    assert list(counted) == [kind for kind in KINDS if kind in counted]

@@ -1,0 +1,236 @@
+"""Training: arguments, label mask, resume policy, and a real two-stage run through accelerate."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_gen.examples import Example, write_examples
+from finetune.previous_run import find_last_checkpoint, settle_previous_run
+from finetune.stage_arguments import parse_arguments
+from finetune.stage_data import check_lengths, load_stage_data
+from icd10cm.errors import ConfigError, DataError
+
+ROOT = Path(__file__).parent.parent
+TITLES = {
+    "E11.621": "Type 2 diabetes mellitus with foot ulcer",
+    "I10": "Essential (primary) hypertension",
+    "J18.9": "Pneumonia, unspecified organism",
+    "N39.0": "Urinary tract infection, site not specified",
+}
+TINY = "vocab_size: 400\nhidden_size: 64\nintermediate_size: 128\nnum_hidden_layers: 2\nnum_attention_heads: 2\n"
+
+
+def launch(*arguments: str, config: str = "cpu", cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{config}.yaml"]
+    return subprocess.run(
+        [*command, "-m", "finetune.sft", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
+    )
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    """Four codes, each with its title and two spellings; validation asks the spelling in between."""
+    folder = tmp_path / "data"
+    for split in ("train", "validation"):
+        rows = []
+        for code, title in TITLES.items():
+            texts = (title, title.upper()) if split == "train" else (title.lower(),)
+            rows += [
+                Example(f"{split}-{code}-{i}", "base", text, (code,), split, "cms", "2026") for i, text in enumerate(texts)
+            ]
+        write_examples(folder / f"{split}.parquet", rows)
+    return folder
+
+
+@pytest.fixture
+def stage_config(tmp_path: Path, data_folder: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    config = tmp_path / "stage.yaml"
+    config.write_text(
+        f"data: {data_folder}\noutput_dir: {tmp_path / 'model'}\nfrom_scratch: {tmp_path / 'tiny.yaml'}\n"
+        "use_cpu: true\nbf16: false\ngradient_checkpointing: false\nlearning_rate: 5.0e-3\nmax_steps: 40\n"
+        "per_device_train_batch_size: 8\nper_device_eval_batch_size: 4\nmax_length: 128\nsave_strategy: steps\nsave_steps: 5\n"
+        "save_total_limit: 2\neval_strategy: 'no'\nlogging_steps: 5\nreport_to: none\nseed: 3\n"
+    )
+    return config
+
+
+def test_every_mistake_in_a_config_is_named_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text("data: nowhere\noutput_dir: x\nlearning_rat: 1\nnum_train_epochs: many\nmodel_name_or_path: a/b\n")
+    with pytest.raises(ConfigError) as error:
+        parse_arguments(["--config", str(config)])
+    message = str(error.value)
+    assert "\n" not in message
+    for part in (
+        "3 problems",
+        "'learning_rat', did you mean 'learning_rate'?",
+        "'num_train_epochs'",
+        "'nowhere' does not exist",
+    ):
+        assert part in message
+
+
+def test_bad_config_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text("data: nowhere\noutput_dir: x\nstag: initial\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune.sft", "--config", str(config)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "icdtune: error" in line]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        (["--stage", "first"], "'stage' should be one of initial, enhanced, notes"),
+        (["--on_existing", "ask"], "'on_existing' should be one of resume, delete, stop"),
+        (["--scenarios", "typos"], "'scenarios' should be one of"),
+        (["--model_name_or_path", "a/b"], "either 'model_name_or_path' or 'from_scratch'"),
+    ],
+)
+def test_choices_are_checked(stage_config: Path, override: list[str], part: str) -> None:
+    with pytest.raises(ConfigError, match=part.split("'")[1]) as error:
+        parse_arguments(["--config", str(stage_config), *override])
+    assert part in str(error.value)
+
+
+def test_command_line_overrides_the_file(stage_config: Path) -> None:
+    stage, sft, _ = parse_arguments(
+        ["--config", str(stage_config), "--learning-rate", "1e-4", "--scenarios", "base", "typo", "--dry-run"]
+    )
+    assert (sft.learning_rate, stage.scenarios, stage.dry_run) == (1e-4, ["base", "typo"], True)
+
+
+def test_repeats_and_scenarios_shape_the_training_rows(data_folder: Path) -> None:
+    assert len(load_stage_data(data_folder, ["base"], {"base": 3}, 100).train) == 3 * 2 * len(TITLES)
+    with pytest.raises(DataError, match="no example of scenario typo"):
+        load_stage_data(data_folder, ["typo"], {}, 100)
+
+
+def test_an_example_that_is_too_long_is_counted_and_follows_the_policy(data_folder: Path) -> None:
+    rows = load_stage_data(data_folder, None, {}, 100).train
+    lengths = [10] * (len(rows) - 1) + [99]
+    with pytest.raises(DataError, match="1 of 8 examples are longer than max_length 50"):
+        check_lengths(rows, lengths, 50, "error")
+    assert check_lengths(rows, lengths, 50, "drop") == (rows[:-1], 1)
+    assert check_lengths(rows, lengths, 50, "truncate") == (rows, 1)
+
+
+def test_label_mask_is_the_one_trl_trains_with(data_folder: Path) -> None:
+    from trl import SFTConfig, SFTTrainer
+
+    from finetune.label_mask import build_labels, render_label_mask
+    from finetune.stage_data import build_dataset
+    from finetune.tiny import TinyLlama, build_model, train_tokenizer
+
+    examples = load_stage_data(data_folder, None, {}, 100).train
+    size = TinyLlama(vocab_size=400, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1)
+    tokenizer = train_tokenizer([example.text for example in examples], 400, 128)
+    args = SFTConfig(output_dir=str(data_folder / "x"), use_cpu=True, bf16=False, report_to="none", max_length=128)
+    trainer = SFTTrainer(
+        model=build_model(size, tokenizer), args=args, train_dataset=build_dataset(examples), processing_class=tokenizer
+    )
+    for row, example in zip(trainer.train_dataset, examples, strict=True):
+        ids, labels = build_labels(example, tokenizer)
+        assert (row["input_ids"], row["labels"]) == (ids, labels)
+        learned = tokenizer.decode([label for label in labels if label != -100])
+        assert learned == ", ".join(example.codes) + tokenizer.eos_token
+    assert "[I][1][0][<|end|>]" in render_label_mask(next(e for e in examples if e.codes == ("I10",)), tokenizer)
+
+
+def test_instruction_is_in_the_template_of_a_hub_model_once() -> None:
+    from jinja2 import Environment
+
+    from icd10cm.prompts import INSTRUCTION, bake_instruction, build_prompt
+
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{{ date_string }}"
+    rendered = Environment().from_string(bake_instruction(template)).render(messages=build_prompt("HTN"))
+    assert rendered == f"<system>{INSTRUCTION}<user>HTN26 Jul 2024"
+
+
+def test_last_checkpoint_is_the_last_that_was_written_to_its_end(tmp_path: Path) -> None:
+    for step, state in (("5", '{"global_step": 5}'), ("10", '{"global_st'), ("15", None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+
+
+def test_a_changed_config_is_named_and_not_mixed(tmp_path: Path) -> None:
+    header = {"schema_version": 1, "settings": {"learning_rate": 0.1, "seed": 3}, "inputs": {"a": "1"}, "finished": True}
+    (tmp_path / "run.json").write_text(json.dumps(header))
+    assert settle_previous_run(tmp_path, "resume", header["settings"], header["inputs"]).finished
+    with pytest.raises(ConfigError, match=r"learning_rate was 0\.1, is 0\.2"):
+        settle_previous_run(tmp_path, "resume", {"learning_rate": 0.2, "seed": 3}, {"a": "1"})
+    with pytest.raises(ConfigError, match="holds a run already"):
+        settle_previous_run(tmp_path, "stop", header["settings"], header["inputs"])
+    settle_previous_run(tmp_path, "delete", {}, {})
+    assert not tmp_path.exists()
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on_and_ends_with_the_same_weights(stage_config: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    whole = launch("--config", str(stage_config), "--output_dir", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    cut = tmp_path / "cut"
+    command = [sys.executable, "-m", "finetune.sft", "--config", str(stage_config), "--output_dir", str(cut)]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while find_last_checkpoint(cut) is None and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert find_last_checkpoint(cut) is not None
+    assert not (cut / "model.safetensors").exists(), "killed too late to prove anything"
+    again = launch("--config", str(stage_config), "--output_dir", str(cut))
+    assert again.returncode == 0, again.stderr
+    assert "going on from" in again.stderr
+    expected, got = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", cut))
+    assert expected.keys() == got.keys()
+    assert all((expected[name] == got[name]).all() for name in expected)
+    finished = launch("--config", str(stage_config), "--output_dir", str(cut))
+    assert "already trained" in finished.stderr
+
+
+@pytest.mark.slow
+def test_checkpoint_loads_in_plain_transformers_and_has_learned(stage_config: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    done = launch("--config", str(stage_config), "--eval_strategy", "steps", "--eval_steps", "40", "--max_steps", "120")
+    assert done.returncode == 0, done.stderr
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    for code, title in TITLES.items():
+        inputs = tokenizer.apply_chat_template(
+            [{"role": "user", "content": title}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        written = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+        assert tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True) == code
+    header = json.loads((tmp_path / "model" / "run.json").read_text())
+    assert (header["finished"], header["release"], header["steps"]) == (True, "2026", 120)
+    assert "exact match" in (tmp_path / "model" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_under_deepspeed_zero2_train_and_save(stage_config: Path, tmp_path: Path) -> None:
+    done = launch(
+        "--config", str(stage_config), "--max_steps", "10", "--eval_strategy", "steps", "--eval_steps", "5", config="zero2_2cpu"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    header = json.loads((tmp_path / "model" / "run.json").read_text())
+    assert (header["finished"], header["n_processes"]) == (True, 2)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
