@@ -30,7 +30,9 @@ def main() -> None:
         for name, program in LOADS.items():
             seconds[name].append(time_load(program))
     for name, values in seconds.items():
-        print(f"{name:<22} median {statistics.median(values):.3f} s   ({min(values):.3f} to {max(values):.3f}, {repeats} loads)")
+        print(
+            f"{name:<22} median {statistics.median(values):.3f} s   ({min(values):.3f} to {max(values):.3f}, {repeats} loads)"
+        )
     warm, library = (statistics.median(values) for values in seconds.values())
     print(f"{'':<22} {library / warm:.1f} times quicker")
 
@@ -38,7 +40,9 @@ def main() -> None:
 def time_load(program: str) -> float:
     """Return the seconds that `program` takes in a new process, its start not counted."""
     timed = f"import time; started = time.perf_counter(); {program}; print(time.perf_counter() - started)"
-    return float(subprocess.run([sys.executable, "-W", "ignore", "-c", timed], capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-W", "ignore", "-c", timed], capture_output=True, text=True, check=True).stdout
+    )
 
 
 if __name__ == "__main__":

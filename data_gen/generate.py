@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, FilePath, field_validator
 from tqdm import tqdm
@@ -38,9 +37,7 @@ class Settings(Plan):
     release: str | None = Field(
         None, coerce_numbers_to_str=True, description="name of the release; from the code file's name when null"
     )
-    prefixes: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="only codes that begin with one of these; all when null"
-    )
+    prefixes: list[str] | None = Field(None, min_length=1, description="only codes that begin with one of these; all when null")
     output_dir: Path = Field(Path("outputs/data"), description="folder to write into")
     dry_run: bool = Field(False, description="print counts and some rows, write nothing")
 

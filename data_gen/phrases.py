@@ -12,8 +12,9 @@ import re
 from typing import NamedTuple
 
 _CONNECTOR = re.compile(
-    r" (?=(?:(?:and |or )?with(?:out)?|due to|secondary to|associated with|following|(?:not )?(?:involving|including)"
-    r"|resolved following|in|by|on(?! chronic)|at|during|after|from|affecting|complicating|causing|resulting from) )"
+    r" (?=(?:(?:and |or )?with(?:out)?(?! (?:and|or)\b)|due to|secondary to|associated with|following|resulting from"
+    r"|(?:not )?(?:involving|including)|resolved following|in|by|on(?! chronic)|injured(?= in\b)|at|during|after|from"
+    r"|affecting|complicating|causing) )"
 )
 _NESTED = re.compile(r"(?:not )?(?:involving|including)|resolved|in|by|on|at|during|after|from|affecting")
 _SERIES = re.compile(r"(?:and|or|nor|but|and/or)\b")
@@ -62,7 +63,7 @@ def group_clauses(clauses: tuple[str, ...]) -> list[str]:
     """Return clauses as groups that may be moved: `in`, `by`, `involving` … stay behind the clause before them."""
     groups: list[str] = []
     for clause in clauses:
-        if groups and _NESTED.match(clause):
+        if groups and (_NESTED.match(clause) or groups[-1].endswith("collision")):
             groups[-1] += f" {clause}"
         else:
             groups.append(clause)

@@ -40,7 +40,9 @@ class Plan(Settings):
     )
     validation_variants: int = Field(1, ge=0, description="variants per code held out for validation, for each variation")
     test_variants: int = Field(1, ge=0, description="variants per code held out for test, for each variation")
-    multiple: MultiplePlan = Field(default_factory=lambda: MultiplePlan.model_validate({}), description="texts that name several conditions")
+    multiple: MultiplePlan = Field(
+        default_factory=lambda: MultiplePlan.model_validate({}), description="texts that name several conditions"
+    )
 
     @field_validator("train_variants")
     @classmethod

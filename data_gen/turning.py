@@ -14,17 +14,20 @@ _HAS_JOINED = re.compile(r"\b(?:and|or)\b")
 _BRACKETS = re.compile(r"(?:^| )\(([a-z][a-z-]+)\)(?: |$)")
 _SYNONYM = re.compile(r"(.+) \[([a-z]+(?: [a-z]+)+)\]")
 _SIDE = re.compile(r"(left|right|bilateral|unilateral) (?=\w)")
+_VAGUE = re.compile(r"\b(?:other|unspecified|degree|type|multiple|parts?|sites?)\b")
 _DETACHED = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
 _ADJECTIVE = re.compile(
     r"(?:.*(?:ic|al|ar|ary|ory|ous|ive|ed|ible|able|ile|oid|ant|ent|ing|ior)|other|unspecified|mild|severe|moderate|major|minor"
-    r"|left|right|early|late|benign|malignant|high|low|pure|morbid|mixed|incomplete|complete|open|closed|acute|chronic|subacute"
-    r"|simple|single|multiple|diffuse|upper|lower|middle|old|first|second|third|fourth|fifth|great|full|\w+ \d\w?)",
+    r"|left|right|long term|long-term|early|late|benign|malignant|high|low|pure|morbid|mixed|incomplete|complete|open|closed"
+    r"|acute|chronic|subacute|simple|single|multiple|diffuse|upper|lower|middle|old|first|second|third|fourth|fifth|great|full"
+    r"|\w+ \d\w?)",
     re.IGNORECASE,
 )
 ANATOMY = (
     "knee|eye|hand|foot|ankle|hip|shoulder|elbow|wrist|arm|leg|forearm|thigh|finger|thumb|toe|ear|heart|kidney|lung|liver|back"
     "|chest|neck|head|throat|breast|skin|spine|bladder|stomach|colon|brain|rib|quadrant|flank|jaw|eyelid|limb|extremity|thyroid"
     "|blood|lid|scalp|lip|nail|tongue|tooth|sinus|ovary|uterus|prostate|pancreas|spleen|penis|scrotum|vagina|vulva|retina"
+    "|urinary tract|respiratory tract"
 )
 """Body parts, as alternatives of a regular expression."""
 
@@ -41,7 +44,8 @@ def list_forms(phrase: str) -> tuple[str, ...]:
     for moved in _move_brackets(phrase):
         found[moved] = None
         found.update(dict.fromkeys(_turn_phrase(moved)))
-    if synonym := _SYNONYM.fullmatch(phrase):
+    synonym = _SYNONYM.fullmatch(phrase)
+    if synonym and not re.search(r"\b(?:of|by|bone)\b", phrase):
         found[f"{synonym[2]} [{synonym[1]}]"] = None
         found[f"{synonym[2]} ({synonym[1]})"] = None
     found.pop(phrase, None)
@@ -57,20 +61,27 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
     whole = " of ".join(tail)
     for inverted in _invert_phrase(head):
         yield f"{inverted}, of {whole}"
-        yield f"{whole}, {inverted}"
+        if not _VAGUE.match(whole):
+            yield f"{whole}, {inverted}"
+    if len(tail) == 2 and tail[0].endswith("degree"):
+        yield f"{tail[1]} {head}, {tail[0]}"
+        yield f"{head} of {tail[1]}, {tail[0]}"
+        yield f"{tail[0]} {head} of {tail[1]}"
+        return
     yield f"{whole}, {head}"
     first, rest = _split_first(head)
-    if rest and _ADJECTIVE.fullmatch(first):
+    if rest and _is_adjective(first):
         yield f"{rest} of {whole}, {first}"
-        if rest and len(tail) == 1 and _is_short(whole):
+        if len(tail) == 1 and _is_short(whole):
             yield f"{whole} {rest}, {first}"
     if _HAS_JOINED.search(phrase):
         return
     if len(tail) == 1 and _is_short(whole):
-        yield f"{whole} {head}"
-        if rest and _ADJECTIVE.fullmatch(first) and not _DETACHED.match(first):
+        if "(" not in head:
+            yield f"{whole} {head}"
+        if _is_adjective(first) and not _DETACHED.match(first) and len(split_units(rest)) == 1:
             yield f"{first} {whole} {rest}"
-    elif len(tail) == 2:
+    elif len(tail) == 2 and not _VAGUE.search(tail[0]):
         yield f"{tail[1]} {tail[0]}, {head}"
         yield f"{tail[1]}, {head} of {tail[0]}"
         if _is_short(phrase):
@@ -90,7 +101,7 @@ def _invert_phrase(phrase: str) -> Iterator[str]:
     joined = [place for place, unit in enumerate(units) if _JOINED.fullmatch(unit)]
     if joined:
         yield from _swap_pair(units, joined)
-        places = [1] if joined[0] > 1 and _ADJECTIVE.fullmatch(units[0]) else []
+        places = [1] if joined[0] > 1 and _is_adjective(units[0]) else []
     else:
         places = [place for place in range(1, min(len(units), _MOST_WORDS_IN_FRONT + 1)) if _may_part(units, place)]
     for place in places:
@@ -107,7 +118,7 @@ def _set_behind(units: list[str]) -> str:
 
 def _may_part(units: list[str], place: int) -> bool:
     """Whether a comma inversion may cut before `units[place]`: before the last word, or after an adjective."""
-    return place == len(units) - 1 or _ADJECTIVE.fullmatch(units[place - 1]) is not None
+    return place == len(units) - 1 or _is_adjective(units[place - 1]) or units[place - 1].endswith(")")
 
 
 def _swap_pair(units: list[str], joined: list[int]) -> Iterator[str]:
@@ -118,6 +129,10 @@ def _swap_pair(units: list[str], joined: list[int]) -> Iterator[str]:
     left, right = units[place - 1], units[place + 1]
     if len(units) == 3 or _strip_brackets(left)[-2:] == _strip_brackets(right)[-2:]:
         yield " ".join([*units[: place - 1], right, units[place], left, *units[place + 2 :]])
+
+
+def _is_adjective(unit: str) -> bool:
+    return _ADJECTIVE.fullmatch(_strip_brackets(unit)) is not None
 
 
 def _strip_brackets(unit: str) -> str:

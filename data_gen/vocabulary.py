@@ -12,8 +12,8 @@ _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 
 @functools.cache
 def read_words() -> frozenset[str]:
-    """Return every word of any title, in lower case."""
-    return frozenset(word.lower() for word in _list_words())
+    """Return every word of any title in lower case; `Lowe's` is also `lowe`."""
+    return frozenset(part for word in _list_words() for part in (word.lower(), word.lower().partition("'")[0]))
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ class DemoSettings(Settings):
     serving: FilePath = Field(Path("configs/serving/vllm.yaml"), description="configuration of serving.serve")
     question: str = Field("T2DM w/ foot ulcer", description="what the served model is asked at the end")
     port: int = Field(8000, description="port of the server at the end; the next free one when it is taken")
+    fresh: bool = Field(False, description="throw away what an earlier call wrote instead of going on from it")
     keep: bool = Field(False, description="leave the server up at the end, until Ctrl-C")
 
 
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--config" not in arguments and Path(DEFAULT_CONFIG).is_file():
         arguments = ["--config", DEFAULT_CONFIG, *arguments]
     settings = load_settings(DemoSettings, arguments, doc=__doc__ or "", prog="icdtune demo")
+    if settings.fresh:
+        shutil.rmtree(settings.output_dir, ignore_errors=True)
     steps = list_steps(settings)
     started = time.monotonic()
     for number, (title, commands) in enumerate(steps, 1):

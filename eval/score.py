@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     codes = CodeSet.load(settings.code_file, settings.release)
     check_header(header, codes, settings.predictions)
     predictions = read_predictions(settings.predictions)
+    check_finished(header, len(predictions), settings.predictions)
     if settings.dry_run:
         say(f"would score {len(predictions):,} predictions with {settings.n_boot:,} resamples and write {output}")
         return
@@ -72,6 +73,15 @@ def check_header(header: dict[str, Any], codes: CodeSet, path: Path) -> None:
         )
     if header.get("prompt_version", PROMPT_VERSION) != PROMPT_VERSION:
         say(f"note: {path} was made with prompt version {header['prompt_version']}, this version has {PROMPT_VERSION}")
+
+
+def check_finished(header: dict[str, Any], n: int, path: Path) -> None:
+    """Refuse predictions that are fewer or more than their run counted; warn where it never came to count them."""
+    counted = header.get("counts", {}).get("n")
+    if counted is None:
+        say(f"note: run.json beside {path} has no counts, so the run may have been stopped; these are {n:,} predictions")
+    elif counted != n:
+        raise DataError(f"{path}: {n:,} predictions, but its run counted {counted:,}; run the same eval.predict command again")
 
 
 def build_scores(

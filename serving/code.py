@@ -21,7 +21,7 @@ from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, EngineError
 from serving.checkpoint import check_checkpoint
-from serving.engines import Generation, build_engine
+from serving.engines import Generation, build_engine, choose_engine
 
 DEMO_MODEL = Path("outputs/demo/stage2/model")
 
@@ -54,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int | None:
                 "no model to ask: give a checkpoint folder (--model) or the URL of a server (--base-url); "
                 f"`make demo` writes a checkpoint to {DEMO_MODEL}"
             )
+    kind = choose_engine("endpoint" if model is None else "transformers", model, settings.base_url)
     if model is not None:
         for warning in check_checkpoint(model, codes.release).warnings:
             say(f"warning: {warning}")
     engine = build_engine(
-        "transformers" if model else "endpoint",
+        kind,
         model=model,
         base_url=settings.base_url,
         model_name=settings.model_name,

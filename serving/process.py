@@ -82,14 +82,6 @@ def find_free_port(host: str, port: int) -> int:
     raise ConfigError(f"no port from {port} on is free on {host}; choose another one with --port")
 
 
-def find_free_port(host: str, port: int) -> int:
-    """Return `port`, or the next one that is free. Raises `ConfigError` when none of the next 200 is."""
-    for candidate in range(port, min(port + 200, 65536)):
-        if _try_port(host, candidate) is None:
-            return candidate
-    raise ConfigError(f"no port of {host} from {port} on can be listened on")
-
-
 @contextlib.contextmanager
 def start_server(settings: ServeSettings, progress: bool = True) -> Iterator[Server]:
     """Start vLLM, give the server once it has answered a request, and stop it at the end.

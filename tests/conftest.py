@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from icd10cm import CodeSet
 
 ROOT = Path(__file__).parent.parent
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +82,7 @@ def byte_level_tokenizer(codes: CodeSet) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=2000,
+        vocab_size=1000,
         special_tokens=["<pad>", "<end>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -85,3 +90,42 @@ def byte_level_tokenizer(codes: CodeSet) -> Any:
     seeded = random.Random(1)
     bpe.train_from_iterator((", ".join(seeded.sample(codes.codes, 4)) for _ in range(2000)), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<end>", pad_token="<pad>")
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(codes: CodeSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a very small Llama with random weights, whole but untrained.
+
+    The weights are larger than fresh ones, so that its greedy answers differ from text to text and hang on no rounding.
+    """
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from finetune.tiny import TinyLlama, write_tiny_checkpoint
+    from icd10cm.run_header import build_header, write_json
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "random"
+    size = TinyLlama(vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2)
+    write_tiny_checkpoint(size, [codes.title(code) for code in codes.codes[::200]], folder)
+    model = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.dim() > 1:
+                weights.mul_(15)
+    model.save_pretrained(folder)
+    write_json(folder / "run.json", build_header("test", {}, release=codes.release))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vllm_server(random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real vLLM server with the settings that `serving.serve` ships, on the random checkpoint."""
+    from icd10cm.config import check_settings, read_yaml
+    from serving.command import ServeSettings
+    from serving.process import find_free_port, start_server
+
+    values = read_yaml(ROOT / "configs" / "serving" / "vllm.yaml")
+    log_file = tmp_path_factory.mktemp("server") / "vllm.log"
+    changed = {"model": random_checkpoint, "port": find_free_port("127.0.0.1", 18400), "log_file": log_file}
+    with start_server(check_settings(ServeSettings, values | changed, "test"), progress=False) as server:
+        yield server

@@ -63,6 +63,7 @@ def test_codes_with_letters_where_others_have_digits(codes: CodeSet, code: str) 
         "",
         " \n",
         "vitamin B12 deficiency",
+        "the code E119.0 fits, or E11.9.5, or S72.001AA",
         "elevated A1C and HbA1c in T2DM",
         "L5-S1 disc, T10-T12 levels",
         "COVID-19",

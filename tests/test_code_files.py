@@ -76,9 +76,10 @@ def test_cut_gzip_is_refused(code_file_lines: list[str], tmp_path: Path, share: 
 
 
 def test_flipped_byte_in_gzip_is_refused(code_file_lines: list[str], tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress("\n".join(code_file_lines).encode()))
-    packed[len(packed) // 2] ^= 0xFF
-    assert refuse(tmp_path / "codes.txt.gz", bytes(packed))
+    packed = gzip.compress("\n".join(code_file_lines).encode())
+    for place in range(10, len(packed), len(packed) // 10):
+        flipped = packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :]
+        assert refuse(tmp_path / "codes.txt.gz", flipped).startswith(": damaged gzip file")
 
 
 def test_repeated_line_in_a_whole_file_is_named(code_file_lines: list[str], tmp_path: Path) -> None:

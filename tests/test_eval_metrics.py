@@ -45,7 +45,7 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn(predictions: list[Pre
     written = [sorted(collect_written(prediction)) for prediction in predictions]
     labels = sorted({code for codes in right for code in codes})
     outside = sorted({code for codes in written for code in codes} - set(labels))
-    binarizer = MultiLabelBinarizer(classes=[*labels, *outside])
+    binarizer = MultiLabelBinarizer(classes=[*labels, *outside, "never", "ever"])
     table, guess = binarizer.fit_transform(right), binarizer.transform(written)
     ours = measure(count(predictions))
     micro = precision_recall_fscore_support(table, guess, average="micro", zero_division=0)

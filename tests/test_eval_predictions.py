@@ -10,9 +10,7 @@ import pytest
 from eval_cases import predict
 
 from data_gen.examples import Example
-from eval.predictions import (
-    ScoredCode, build_prediction, open_appending, read_finished, read_predictions, write_line,
-)  # fmt: skip
+from eval.predictions import ScoredCode, build_prediction, open_appending, read_finished, read_predictions, write_line
 from icd10cm import CodeSet
 from icd10cm.errors import DataError
 from serving.engines.base import Generation
@@ -37,7 +35,7 @@ def test_what_a_completion_says(
     prediction = build_prediction(EXAMPLE, Generation(text, reason, -0.5), codes)
     assert prediction.predicted == tuple(ScoredCode(code, -0.5) for code in predicted)
     assert (prediction.status, prediction.rejected, prediction.output) == (status, rejected, text)
-    assert (prediction.id, prediction.scenario, prediction.codes) == EXAMPLE[:2] + (EXAMPLE.codes,)
+    assert (prediction.id, prediction.scenario, prediction.codes) == (*EXAMPLE[:2], EXAMPLE.codes)
 
 
 def test_an_error_keeps_what_the_engine_said_and_predicts_nothing(codes: CodeSet) -> None:

@@ -40,13 +40,18 @@ def test_readme_shows_the_two_commands_of_a_newcomer() -> None:
     assert {("make", "demo"), ("make", "test")} <= shown
 
 
+def test_every_benchmark_is_listed() -> None:
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{path.name}` |" in listed for path in (ROOT / "benchmarks").glob("*.py"))
+
+
 @pytest.mark.parametrize(
     "script",
     [
         "make demo",
         "python -m data_gen.generate --config configs/data/full.yaml --dry-run",
         "icdtune generate --config configs/data/full.yaml --output-dir outputs/x  # comment",
-        "accelerate launch --config_file configs/accelerate/cpu.yaml \\\n  -m finetune.sft --config configs/demo/stage1.yaml --dry-run",
+        "accelerate launch --config_file configs/accelerate/cpu.yaml \\\n  -m finetune.sft --config configs/demo/stage1.yaml",
         "CUDA_VISIBLE_DEVICES=0 python -m finetune.sft --learning_rate 1.0e-3 2> log.txt | head -3",
         "curl http://127.0.0.1:8000/v1/completions -d '{\n  \"a\": 1}' && git status",
         "python -m venv .venv",

@@ -23,7 +23,10 @@ _ENCOUNTER = re.compile(r"(?:initial|subsequent) encounter|sequela")
 _SIDE_OF = re.compile(rf"(?:left|right|unspecified) (?:{ANATOMY})$")
 _LOOSE_PART = re.compile(
     r"(?:unspecified|mild|moderate|severe|recurrent|acute|chronic|bilateral|unilateral|left|right|uncomplicated|single episode"
-    r"|stage|type|class|initial|subsequent|primary|secondary|intractable|not intractable)\b"
+    r"|stage|type|class|primary|secondary|intractable|not intractable)\b"
+)
+_IN_DISEASE = re.compile(
+    r"(?:other |certain )?(?:diseases?|conditions|neoplastic|infectious|parasitic|pregnancy|viral|bacterial)\b"
 )
 _LINKS: dict[str, tuple[str, ...]] = {
     "with": ("in", "with", "with", "due to", "associated with"),
@@ -86,7 +89,7 @@ def _turn_clause(core: str, groups: list[str], rng: random.Random) -> str | None
     place = rng.randrange(len(groups))
     connector, phrase = _split_connector(groups[place])
     rest = groups[:place] + groups[place + 1 :]
-    if connector not in _LINKS:
+    if connector not in _LINKS or (connector == "in" and not _IN_DISEASE.match(phrase)):
         return None
     if rng.random() < 0.4 and (forms := list_forms(phrase)):
         phrase = rng.choice(forms)
@@ -104,6 +107,8 @@ def _turn_clause(core: str, groups: list[str], rng: random.Random) -> str | None
 
 def _choose_link(connector: str, core: str, phrase: str, rng: random.Random) -> str:
     """Return what to put between clause and core; `due to` only where the title's `with` says so."""
+    if "exacerbation" in phrase:
+        return rng.choice(("of", "of", "in"))
     link = rng.choice(_LINKS[connector])
     causal = re.search("diabetes|hypertensi", core, re.IGNORECASE)
     return "with" if link == "due to" and not causal else link
@@ -124,7 +129,7 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
         rng.shuffle(parts)
     if rng.random() < 0.45:
         body = _put_first(parts.pop(rng.randrange(len(parts))), body, rng)
-        if len(parts) == 1 and _LOOSE_PART.match(parts[0]) and "," not in body and rng.random() < 0.3:
+        if len(parts) == 1 and _is_loose(parts[0]) and "," not in body and rng.random() < 0.3:
             return f"{parts[0]} {body}"
     elif _SIDE_OF.match(parts[0]) and "," not in body and rng.random() < 0.4:
         body = f"{body} of {parts.pop(0)}"
@@ -135,6 +140,11 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
 def _put_first(part: str, body: str, rng: random.Random) -> str:
     if _ENCOUNTER.match(part):
         return f"{part}{rng.choice((', ', ': ', ' - '))}{body}"
-    if _LOOSE_PART.match(part) and len(part.split(" ")) <= 3 and "," not in body.split(" with")[0]:
-        return f"{part} {body}"
+    if _is_loose(part):
+        return f"{body}, {part}" if "," in body.split(" with")[0] else f"{part} {body}"
     return f"{part}{rng.choice((', ', ' - ', ': '))}{body}"
+
+
+def _is_loose(part: str) -> bool:
+    """Whether a comma part may stand before the rest without a comma: `moderate`, `stage 2 (mild)`, `right eye`."""
+    return _LOOSE_PART.match(part) is not None and len(part.split(" ")) <= 3

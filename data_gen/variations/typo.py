@@ -85,7 +85,7 @@ def _misspell_word(text: str, title: str, rng: random.Random) -> str | None:
 
 
 def _may_misspell(word: str, title: str) -> bool:
-    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and not word[1:2].isupper() and word in title
+    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower() and word in title
 
 
 def _slip(word: str, rng: random.Random) -> str | None:

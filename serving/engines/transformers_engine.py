@@ -1,8 +1,7 @@
 """Transformers in this process: batched greedy generation, constrained or not, on a GPU or a CPU.
 
->>> engine = TransformersEngine(Path("outputs/demo/stage2/model"), CodeSet.load())
->>> engine.generate(["T2DM w/ foot ulcer"])
-[Generation(text='E11.621', finish_reason='stop', score=-0.0104, error='')]
+engine = TransformersEngine(Path("outputs/demo/stage2/model"), CodeSet.load())
+engine.generate(["T2DM w/ foot ulcer"])    # [Generation(text='E11.621', finish_reason='stop', score=…, error='')]
 """
 
 from __future__ import annotations

@@ -1,0 +1,22 @@
+"""The examples in docstrings say what really happens."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "icd10cm"
+WITH_EXAMPLES = [f"icd10cm.{path.stem}" for path in sorted(FOLDER.glob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_hold(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried and not failed
+
+
+def test_the_code_system_shows_examples() -> None:
+    assert {"icd10cm.codeset", "icd10cm.answers"} <= set(WITH_EXAMPLES)
