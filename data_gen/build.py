@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from data_gen.casing import cap_headline, cap_words
 from data_gen.examples import SPLITS, Example
-from data_gen.folding import fold_text
+from data_gen.folding import fold_text, list_content_words
 from data_gen.lexicon import find_short_forms
 from data_gen.plan import MultiplePlan, Plan
 from data_gen.variations import VARIATIONS
@@ -30,11 +30,13 @@ class Text(NamedTuple):
     Attributes:
         text: as typed.
         folded: the form in which it is compared.
+        content: its content words in order; texts that share them differ in small words only.
         source: who wrote it.
     """
 
     text: str
     folded: str
+    content: str
     source: str
 
 
@@ -93,36 +95,46 @@ def _write_variants(
     written: dict[str, dict[str, list[Text]]] = {variation: {} for variation in VARIATIONS}
     for code in codes:
         title = codeset.title(code)
-        own = {fold_text(title)}
+        known = {_join_content(title)}
         for variation in VARIATIONS:
-            written[variation][code] = _write_texts(title, code, variation, plan, titles, own, built.rejected)
+            texts = _write_texts(title, code, variation, plan, titles, known, built.rejected)
+            known.update(text.content for text in texts)
+            written[variation][code] = texts
     return written
 
 
 def _write_texts(
-    title: str, code: str, variation: str, plan: Plan, titles: dict[str, str], own: set[str], rejected: Counter[str]
+    title: str, code: str, variation: str, plan: Plan, titles: dict[str, str], known: set[str], rejected: Counter[str]
 ) -> list[Text]:
-    """Return up to the wanted number of texts of one code and variation; adds their folded forms to `own`."""
-    wanted = plan.count_variants(variation)
-    if not wanted:
-        return []
+    """Return distinct texts of one code and variation, enough for every split, with content words not `known` of the code."""
+    n_train, n_held = plan.train_variants.get(variation, 0), plan.count_held_out()
     rng = random.Random(f"{plan.seed}:{variation}:{code}")
-    vary = VARIATIONS[variation]
-    texts: list[Text] = []
-    misses = 0
-    while misses < _MOST_MISSES and len(texts) < wanted:
+    vary, source = VARIATIONS[variation], _name_source(variation, title)
+    texts: dict[str, Text] = {}
+    held: set[str] = set()
+    misses = trained = 0
+    while misses < _MOST_MISSES and trained < n_train:
         misses += 1
         text = vary(title, rng)
         folded = fold_text(text) if text else ""
-        if text is None or folded in own:
+        if text is None or folded in texts:
+            continue
+        content = _join_content(text)
+        if content in known:
             continue
         if folded in titles:
             rejected["is the title of another code"] += 1
             continue
-        own.add(folded)
-        texts.append(Text(text, folded, _name_source(variation, title)))
+        texts[folded] = Text(text, folded, content, source)
         misses = 0
-    return texts
+        if len(held) < n_held:
+            held.add(content)
+        trained += content not in held
+    return list(texts.values())
+
+
+def _join_content(text: str) -> str:
+    return " ".join(list_content_words(text))
 
 
 def _name_source(variation: str, title: str) -> str:
@@ -172,17 +184,33 @@ def _add_variants(
     pools: dict[str, dict[str, list[str]]],
     built: Built,
 ) -> None:
-    """Give test its share first, then validation; at least one text stays in train."""
+    """Add the texts of a code: test has its share first, then validation; at least one text stays in train."""
     wanted = plan.count_variants(variation)
-    built.short[variation] += len(texts) < wanted
+    split_texts = _hold_out(texts, plan, built.rejected)
+    split_texts["train"] = split_texts["train"][: plan.train_variants.get(variation, 0)]
+    built.short[variation] += sum(map(len, split_texts.values())) < wanted
     built.missing[variation] += wanted > 0 and not texts
-    spare = max(0, len(texts) - 1)
-    test = min(plan.test_variants, spare)
-    validation = min(plan.validation_variants, spare - test)
-    for number, text in enumerate(texts):
-        split = "test" if number < test else "validation" if number < test + validation else "train"
-        pools[split][code].append(text.text)
-        _add(built, codeset, split, variation, text.text, (code,), text.source, f"{variation}-{code}-{number}")
+    number = 0
+    for split, held in split_texts.items():
+        for text in held:
+            pools[split][code].append(text.text)
+            _add(built, codeset, split, variation, text.text, (code,), text.source, f"{variation}-{code}-{number}")
+            number += 1
+
+
+def _hold_out(texts: list[Text], plan: Plan, rejected: Counter[str]) -> dict[str, list[Text]]:
+    """Return split to texts. What a held-out text says in the same words but for small ones is in no split."""
+    groups: dict[str, list[Text]] = {}
+    for text in texts:
+        groups.setdefault(text.content, []).append(text)
+    waiting = list(groups.values())
+    held: dict[str, list[Text]] = {}
+    for split, number in (("test", plan.test_variants), ("validation", plan.validation_variants)):
+        number = min(number, max(0, len(waiting) - 1))
+        held[split] = [group[0] for group in waiting[:number]]
+        rejected["differs from a held-out text in small words only"] += sum(len(group) - 1 for group in waiting[:number])
+        waiting = waiting[number:]
+    return held | {"train": [text for group in waiting for text in group]}
 
 
 def _add_multiple(

@@ -36,9 +36,9 @@ CMS titles; no patient, no note and no language model was involved.
 - `base` asks for titles that training taught, in a letter case that training did not show. It measures **recall of the
   titles taught, not generalisation**.
 - `reordered`, `abbreviated` and `typo` hold out *variants of codes seen in training*: no validation or test text occurs in
-  train, compared without case, punctuation and extra white space, and none is in both validation and test. The rules that
-  wrote them are the same in all splits, so they say how well the model learned these rules, and little of how clinicians
-  depart from them.
+  train, compared without case, punctuation, extra white space and small words (of, with, in, due to …), and none is in both
+  validation and test. The rules that wrote them are the same in all splits, so they say how well the model learned these
+  rules, and little of how clinicians depart from them.
 - `multiple` joins two or more conditions; its members are titles or variants of the same split, so its test members
   other than titles are new as well. Codes are in the order written, not in the order of a coding guideline.
 - No text stands for two codes: a text that is the title of another code, or that another code also got, is thrown away.

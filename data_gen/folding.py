@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 
+SMALL_WORDS = frozenset(
+    ("a", "affecting", "after", "an", "and", "as", "associated", "at", "by", "caused", "causing", "complicating", "due",
+     "during", "following", "for", "from", "in", "induced", "into", "involving", "of", "on", "the", "to", "with")
+)  # fmt: skip
+"""Words that come and go when a text is turned around: what is left is its content."""
+
 _find_words = re.compile(r"[^\W_]+").findall
 
 
@@ -14,3 +20,9 @@ def fold_text(text: str) -> str:
     'asthma mild persistent'
     """
     return " ".join(_find_words(text.casefold()))
+
+
+def list_content_words(text: str) -> list[str]:
+    """Return the folded words of `text` in order without the small ones; `secondary to` is a way to say `due to`."""
+    folded = fold_text(text).replace(" secondary to ", " due to ")
+    return [word for word in folded.split() if word not in SMALL_WORDS]

@@ -57,4 +57,8 @@ class Plan(Settings):
     def count_variants(self, variation: str) -> int:
         """Return how many texts per code a variation should give over all splits; 0 when train has none of it."""
         train = self.train_variants.get(variation, 0)
-        return train + self.validation_variants + self.test_variants if train else 0
+        return train + self.count_held_out() if train else 0
+
+    def count_held_out(self) -> int:
+        """Return how many texts per code and variation are kept from training."""
+        return self.validation_variants + self.test_variants

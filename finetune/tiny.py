@@ -1,8 +1,9 @@
 """A Llama from scratch: small enough to train on a laptop, real enough for transformers, PEFT and vLLM.
 
 For the demo, tests and the full-scale from-scratch runs, where no pretrained weights are at hand. The tokenizer is a
-byte-level BPE trained on code titles, digits one by one so that codes share their structure; its chat template ends
-the clinical text with one special token, which is the instruction: "the ICD-10-CM codes of the text above".
+byte-level BPE trained on code titles, digits one by one so that codes share their structure. Its chat template writes the
+clinical text in lower case, since a small model has better uses for its weights than three spellings of each word, and ends
+it with one special token, which is the instruction: "the ICD-10-CM codes of the text above".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BEGIN, END, PAD, TEXT, CODES = "<|begin|>", "<|end|>", "<|pad|>", "<|text|>", "<
 
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
-    "{%- if message['role'] == 'user' %}{{ '" + BEGIN + TEXT + "' + message['content'] + '" + CODES + "' }}"
+    "{%- if message['role'] == 'user' %}{{ '" + BEGIN + TEXT + "' + (message['content'] | lower) + '" + CODES + "' }}"
     "{%- elif message['role'] == 'assistant' %}{{ message['content'] + '" + END + "' }}"
     "{%- endif %}{%- endfor %}"
 )
@@ -57,7 +58,7 @@ def write_tiny_checkpoint(size: TinyLlama, titles: Iterable[str], folder: Path) 
 
 
 def train_tokenizer(titles: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer trained on `titles`, as written and in lower case."""
+    """Return a byte-level BPE tokenizer trained on `titles` in lower case, as the chat template writes them."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -73,7 +74,7 @@ def train_tokenizer(titles: Iterable[str], vocab_size: int, max_length: int) -> 
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((spelling for title in titles for spelling in (title, title.lower())), trainer)
+    bpe.train_from_iterator(dict.fromkeys(title.lower() for title in titles), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=BEGIN,

@@ -107,13 +107,11 @@ def stop_process(process: subprocess.Popen[bytes]) -> None:
     """End a process started by `start_server` and all that it started: politely, then for good."""
     try:
         process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < deadline and (process.poll() is None or _is_group_alive(process.pid)):
-            time.sleep(0.05)
+        _wait_for_end(process, _STOP_SECONDS)
     finally:  # also when Ctrl-C comes a second time
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _wait_for_end(process, _STOP_SECONDS)
 
 
 def _launch(launch: Launch, log_file: Path) -> subprocess.Popen[bytes]:
@@ -197,9 +195,23 @@ def _try_port(host: str, port: int) -> OSError | None:
     return None
 
 
+def _wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and (process.poll() is None or _is_group_alive(process.pid)):
+        time.sleep(0.05)
+
+
 def _is_group_alive(group: int) -> bool:
+    """Whether a process of the group runs; in a container whose first process fetches no orphans, dead ones stay listed."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    if not Path("/proc/self/stat").exists():
+        return True
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                return True
+    return False

@@ -15,19 +15,21 @@ from icd10cm.errors import CheckpointError
 from icd10cm.prompts import build_prompt
 from serving.engines.base import Generation, end_answer
 
-_SENTINEL = "icdtune sentinel"
+_SENTINEL = "ICDTune Sentinel"
 _PROBE = 'T2DM w/ foot ulcer,\n{{ x }} <b>"é"</b> 5 < 6'
 
 
 class PromptFrame(NamedTuple):
-    """What a chat template writes before and after the clinical text."""
+    """What a chat template writes before and after the clinical text, and whether it writes the text in lower case."""
 
     prefix: str
     suffix: str
+    lowers: bool = False
 
     def wrap(self, text: str) -> str:
         """Return the prompt for `text`."""
-        return f"{self.prefix}{text.strip()}{self.suffix}"
+        written = text.strip().lower() if self.lowers else text.strip()
+        return f"{self.prefix}{written}{self.suffix}"
 
     def holds(self, prompt: str) -> bool:
         """Whether `prompt` is in the template already."""
@@ -47,10 +49,11 @@ def load_tokenizer(path: Path) -> Any:
 def read_frame(tokenizer: Any, path: Path) -> PromptFrame:
     """Return the frame of the tokenizer's chat template. Raises `CheckpointError` when the template rewrites the text."""
     rendered = _render(tokenizer, _SENTINEL, path)
-    prefix, found, suffix = rendered.partition(_SENTINEL)
-    frame = PromptFrame(prefix, suffix)
+    lowers = _SENTINEL not in rendered
+    prefix, found, suffix = rendered.partition(_SENTINEL.lower() if lowers else _SENTINEL)
+    frame = PromptFrame(prefix, suffix, lowers)
     if not found or not (prefix or suffix) or frame.wrap(_PROBE) != _render(tokenizer, _PROBE, path):
-        raise CheckpointError(f"{path}: its chat template does not hold the user's text once and unchanged; mend the template")
+        raise CheckpointError(f"{path}: its chat template does not hold the user's text once, as it is or in lower case; mend the template")
     return frame
 
 

@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     signal.signal(signal.SIGTERM, _stop)
     with start_server(settings) as server:
         example = json.dumps({"model": server.model, "prompt": "T2DM w/ foot ulcer"})
-        say(
-            f"ready: {server.base_url} model {server.model}, answers hold {limit}, started in {server.seconds:.0f} s; try: "
-            f"curl {server.base_url}/completions -H 'Content-Type: application/json' -d '{example}'"
-        )
         try:
+            say(
+                f"ready: {server.base_url} model {server.model}, answers hold {limit}, started in {server.seconds:.0f} s; try: "
+                f"curl {server.base_url}/completions -H 'Content-Type: application/json' -d '{example}'"
+            )
             status = server.process.wait()
         except KeyboardInterrupt:
             say("stopping vLLM")

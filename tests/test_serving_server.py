@@ -115,7 +115,7 @@ def test_several_answers_and_logprobs(client: openai.OpenAI, codes: CodeSet) -> 
         {"max_tokens": 40, "temperature": 2.0, "top_p": 0.5, "extra_body": {"top_k": 3, "min_p": 0.1}},
         {"max_tokens": 40, "stop": [","]},
         {"prompt": ""},
-        {"prompt": "ulcer " * 90},
+        {"prompt": "ulcer " * 70},
     ],
     ids=lambda options: str(options)[:60],
 )

@@ -10,15 +10,11 @@ import random
 import re
 
 from data_gen.casing import type_case
-from data_gen.folding import fold_text
+from data_gen.folding import list_content_words
 from data_gen.phrases import group_clauses, parse_title
 from data_gen.turning import ANATOMY, list_forms
 from data_gen.vocabulary import uncap_first
 
-_SMALL_WORDS = frozenset(
-    ("a", "affecting", "after", "an", "and", "as", "associated", "at", "by", "caused", "causing", "complicating", "due",
-     "during", "following", "for", "from", "in", "induced", "into", "involving", "of", "on", "the", "to", "with")
-)  # fmt: skip
 _ENCOUNTER = re.compile(r"(?:initial|subsequent) encounter|sequela")
 _SIDE_OF = re.compile(rf"(?:left|right|unspecified) (?:{ANATOMY})$")
 _LOOSE_PART = re.compile(
@@ -54,17 +50,12 @@ def vary(title: str, rng: random.Random) -> str | None:
     body, left = _place_clauses(moved, group_clauses(clauses), list(parts), rng)
     text = _place_parts(body, left, rng)
     before, after = (
-        _list_words(title.replace(" secondary to ", " due to ")),
-        _list_words(text.replace(" secondary to ", " due to ")),
+        list_content_words(title.replace(" secondary to ", " due to ")),
+        list_content_words(text.replace(" secondary to ", " due to ")),
     )
     if before == after or sorted(before) != sorted(after):
         return None
     return type_case(text, rng)
-
-
-def _list_words(text: str) -> list[str]:
-    """Return the content words of `text` in order; `secondary to` is a way to say `due to`."""
-    return [word for word in fold_text(text.replace(" secondary to ", " due to ")).split() if word not in _SMALL_WORDS]
 
 
 def _place_clauses(core: str, groups: list[str], parts: list[str], rng: random.Random) -> tuple[str, list[str]]:
