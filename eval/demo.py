@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pydantic import Field, FilePath
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if settings.fresh:
         shutil.rmtree(settings.output_dir, ignore_errors=True)
     steps = list_steps(settings)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
     started = time.monotonic()
     for number, (title, commands) in enumerate(steps, 1):
         say(f"\n[{number}/{len(steps) + 1}] {title}")
@@ -74,7 +78,7 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
     out = settings.output_dir
     data, test = out / "data", out / "data" / "test.parquet"
     python = [sys.executable, "-m"]
-    launch = [*python, "accelerate.commands.launch", "--config_file", str(settings.accelerate), "-m", "finetune.sft"]
+    launch = [*python, "accelerate.commands.launch", "--quiet", "--config_file", str(settings.accelerate), "-m", "finetune.sft"]
 
     def measure(name: str, label: str, *engine: str) -> list[list[str]]:
         predictions = out / name / "predictions.jsonl"
@@ -114,17 +118,27 @@ def run_command(command: Sequence[str]) -> None:
         KeyboardInterrupt: it was stopped with Ctrl-C.
     """
     environment = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **os.environ}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.wait()
+        stop_worker(process)
         raise
-    if status in (130, -2):
-        raise KeyboardInterrupt
     if status:
         shown = " ".join(["python", *command[1:]])
         raise EngineError(f"this step ended with status {status}: {shown}; run icdtune demo again to go on from here")
+
+
+def stop_worker(process: subprocess.Popen[bytes]) -> None:
+    """Pass Ctrl-C on to the process that works: a launcher in between would answer it with a traceback."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        workers = [member for member in family if not member.children()]
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+    process.wait()
 
 
 def ask_served_model(settings: DemoSettings) -> None:
@@ -164,6 +178,10 @@ def write_table(folder: Path) -> str:
     invalid = [scores["overall"]["invalid_rate"]["value"] for scores in columns.values()]
     lines.append(f"{'invalid':<18}" + "".join(f"{rate:>10.1%}" for rate in invalid))
     return "\n".join(lines)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def run(argv: Sequence[str] | None = None) -> int:

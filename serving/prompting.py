@@ -53,7 +53,9 @@ def read_frame(tokenizer: Any, path: Path) -> PromptFrame:
     prefix, found, suffix = rendered.partition(_SENTINEL.lower() if lowers else _SENTINEL)
     frame = PromptFrame(prefix, suffix, lowers)
     if not found or not (prefix or suffix) or frame.wrap(_PROBE) != _render(tokenizer, _PROBE, path):
-        raise CheckpointError(f"{path}: its chat template does not hold the user's text once, as it is or in lower case; mend the template")
+        raise CheckpointError(
+            f"{path}: its chat template does not hold the user's text once, as it is or in lower case; mend the template"
+        )
     return frame
 
 

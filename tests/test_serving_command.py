@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import is_running
 
 from icd10cm.config import check_settings
 from icd10cm.errors import CheckpointError, ConfigError, EngineError
@@ -178,11 +177,3 @@ def test_stopping_ends_the_whole_tree_even_where_it_does_not_listen(tmp_path: Pa
         process.stop_process(parent)
     for pid in map(int, pids.read_text().split()):
         assert not is_running(pid)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and more than a zombie that nobody has fetched yet."""
-    with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIG_DFL)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -16,6 +16,7 @@ from typing import Any
 
 import openai
 import pytest
+from processes import is_running, list_family
 
 from icd10cm import CodeSet
 from icd10cm.errors import EngineError
@@ -238,11 +239,4 @@ def test_sigterm_ends_every_process(random_checkpoint: Path, tmp_path: Path) -> 
         entry.send_signal(signal.SIGTERM)
         assert entry.wait(timeout=60) == 0
     assert time.monotonic() - started < 30
-    assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
-
-
-def list_family(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
-    tasks = Path(f"/proc/{pid}/task")
-    children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
-    return [pid, *(member for child in children for member in list_family(child))]
+    assert [pid for pid in family if is_running(pid)] == []
