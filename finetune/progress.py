@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from transformers import ProgressCallback
@@ -19,4 +20,4 @@ class StageProgress(ProgressCallback):
             bar.set_postfix_str(f"loss {logs['loss']:.3f}")
         if "eval_exact_match" in logs:
             exact, category = logs["eval_exact_match"], logs["eval_category_match"]
-            bar.write(f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}")
+            bar.write(f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}", file=sys.stderr)
