@@ -78,7 +78,9 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
     out = settings.output_dir
     data, test = out / "data", out / "data" / "test.parquet"
     python = [sys.executable, "-m"]
-    launch = [*python, "accelerate.commands.launch", "--quiet", "--config_file", str(settings.accelerate), "-m", "finetune.sft"]
+    threads = ["--num_cpu_threads_per_process", str(os.cpu_count() or 1)]
+    launch = [*python, "accelerate.commands.launch", "--quiet", "--config_file", str(settings.accelerate), *threads]
+    launch += ["-m", "finetune.sft"]
 
     def measure(name: str, label: str, *engine: str) -> list[list[str]]:
         predictions = out / name / "predictions.jsonl"
@@ -117,8 +119,9 @@ def run_command(command: Sequence[str]) -> None:
         EngineError: it failed; what it said stands above.
         KeyboardInterrupt: it was stopped with Ctrl-C.
     """
-    environment = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", **os.environ}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    environment = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
+    quiet = {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    process = subprocess.Popen(command, env={**environment, **quiet, **os.environ}, start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -20,4 +20,6 @@ class StageProgress(ProgressCallback):
             bar.set_postfix_str(f"loss {logs['loss']:.3f}")
         if "eval_exact_match" in logs:
             exact, category = logs["eval_exact_match"], logs["eval_category_match"]
-            bar.write(f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}", file=sys.stderr)
+            bar.write(
+                f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}", file=sys.stderr
+            )

@@ -38,6 +38,7 @@ _SHAPES_WEIGHTS = frozenset(
         "fp16",
         "gradient_accumulation_steps",
         "learning_rate",
+        "lr_scheduler_kwargs",
         "lr_scheduler_type",
         "max_grad_norm",
         "max_length",
