@@ -129,9 +129,8 @@ def run_command(command: Sequence[str]) -> None:
         raise
     if status:
         shown = " ".join(["python", *command[1:]])
-        raise EngineError(
-            f"this step ended with status {status}: {shown}; run icdtune demo again to go on from here, or with --fresh to start over"
-        )
+        advice = "run icdtune demo again to go on from here, or with --fresh to start over"
+        raise EngineError(f"this step ended with status {status}: {shown}; {advice}")
 
 
 def stop_worker(process: subprocess.Popen[bytes]) -> None:
