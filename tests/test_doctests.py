@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "icd10cm"
-WITH_EXAMPLES = [f"icd10cm.{path.stem}" for path in sorted(FOLDER.glob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+ROOT = Path(__file__).parent.parent
+WITH_EXAMPLES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "icd10cm").rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
@@ -19,4 +23,4 @@ def test_examples_hold(name: str) -> None:
 
 
 def test_the_code_system_shows_examples() -> None:
-    assert {"icd10cm.codeset", "icd10cm.answers"} <= set(WITH_EXAMPLES)
+    assert {"icd10cm.codeset", "icd10cm.answers", "icd10cm.rules"} <= set(WITH_EXAMPLES)

@@ -48,6 +48,7 @@ RULES: dict[str, Callable[[Case], Iterator[Finding]]] = {
 }
 """Name of a rule to what finds its findings: one file, one line."""
 
+_SEX_WORDS = {"f": "F", "female": "F", "m": "M", "male": "M", "u": None, "unknown": None, "other": None, "": None}
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -81,7 +82,7 @@ class Checker:
 
         Args:
             codes: principal diagnosis first, in any usual spelling; nothing is removed or changed.
-            sex: `F` or `M` (`female`, `male`), None when unknown.
+            sex: `F` or `M` (also `female`, `male`), None or `unknown` when it is not known.
             age: in years, fractions for infants.
             encounter: `initial`, `subsequent` or `sequela`, compared with the 7th characters.
             date: day of service, a date or `YYYY-MM-DD`.
@@ -107,7 +108,7 @@ class Checker:
         known = tuple(dict.fromkeys(code for code in listed if knowledge.has_code(code)))
         if encounter is not None and encounter not in ENCOUNTERS:
             raise ConfigError(f"encounter {encounter!r} is none of {', '.join(ENCOUNTERS)}")
-        if age is not None and not 0 <= age <= 150:
+        if age is not None and not (isinstance(age, int | float) and 0 <= age <= 150):
             raise ConfigError(f"age {age!r} is not an age in years")
         return Case(listed, known, _read_sex(sex), age, encounter, _read_date(date), knowledge)
 
@@ -129,14 +130,12 @@ def _load_checker() -> Checker:
 
 
 def _read_sex(sex: str | None) -> str | None:
-    if sex is None or not sex.strip():
+    if sex is None:
         return None
-    letter = sex.strip()[0].upper()
-    if sex.strip().lower() in ("f", "m", "female", "male", "woman", "man", "w"):
-        return "F" if letter in "FW" else "M"
-    if letter in "UOX":
-        return None
-    raise ConfigError(f"sex {sex!r} is neither F nor M; leave it out when it is unknown")
+    word = str(sex).strip().lower()
+    if word not in _SEX_WORDS:
+        raise ConfigError(f"sex {sex!r} is neither F nor M; leave it out when it is unknown")
+    return _SEX_WORDS[word]
 
 
 def _read_date(date: datetime.date | str | None) -> datetime.date | None:
@@ -144,5 +143,5 @@ def _read_date(date: datetime.date | str | None) -> datetime.date | None:
         return date
     try:
         return datetime.date.fromisoformat(date)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ConfigError(f"date {date!r} is not a day written YYYY-MM-DD") from None

@@ -17,8 +17,9 @@ PREGNANCY, PERINATAL, EXTERNAL_CAUSES = "15", "16", "20"
 """Chapters with rules of their own, as nodes of the tabular list."""
 
 _CONDITIONAL = re.compile(r"\bif (?:applicable|known|present|any|documented)\b|\bany\b|\bwhen\b|\bas applicable\b", re.I)
-_EXAMPLES = re.compile(r"\bsuch as\b|\be\.g\.|\bunderlying\b", re.I)
-_ALWAYS_KNOWN = re.compile(r"\bto (?:identify|specify) (?:the )?(?:stage|site|specific (?:type|site)|weeks)\b", re.I)
+_EXAMPLES = re.compile(r"\bsuch as\b|\be\.g\.", re.I)
+_UNDERLYING = re.compile(r"\bunderlying\b|\bresulting from\b", re.I)
+_ALWAYS_KNOWN = re.compile(r"\bto (?:identify|specify) (?:the )?(?:stage|site|specific|weeks)\b", re.I)
 
 
 def is_external_cause(code: str) -> bool:
@@ -35,6 +36,8 @@ class Instruction:
         targets: node to the line that names it.
         conditional: whether it leaves open that there is such a code ("if applicable", "any associated").
         examples: whether its codes are examples only ("such as"), or none are named.
+        menu: whether it has several lines.
+        underlying: whether it speaks of the underlying disease or cause.
         always: whether it asks for a detail that every such patient has (the stage, the site).
     """
 
@@ -42,6 +45,8 @@ class Instruction:
     targets: Mapping[str, Note]
     conditional: bool
     examples: bool
+    menu: bool
+    underlying: bool
     always: bool
 
 
@@ -153,6 +158,8 @@ def _build_instruction(notes: Sequence[Note]) -> Instruction:
         targets,
         conditional=_CONDITIONAL.search(text) is not None,
         examples=not targets or _EXAMPLES.search(text) is not None,
+        menu=len(notes) > 1,
+        underlying=_UNDERLYING.search(text) is not None,
         always=_ALWAYS_KNOWN.search(text) is not None,
     )
 

@@ -11,7 +11,7 @@ from icd10cm.rules.finding import Finding, Severity
 
 _SIDES = re.compile(r"\b(right|left|bilateral(?:ly)?|both)\b", re.I)
 _DROPPED = re.compile(
-    r"\b(?:right|left|bilateral(?:ly)?|both|unilateral|unspecified|side|sides|dominant|and|of|the)\b|[,()]", re.I
+    r"\b(?:right|left|bilateral(?:ly)?|both|unilateral|unspecified|sides?|eyes?|ears?|and|of|the)\b|[,()]", re.I
 )
 _PLURAL = re.compile(r"(?<=[a-z]{2})(?:es|s)\b")
 

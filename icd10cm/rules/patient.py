@@ -17,15 +17,20 @@ from icd10cm.rules.finding import Finding, Severity
 SEXES = {"F": "female", "M": "male"}
 
 _FEMALE = re.compile(
-    r"\b(?:female|wom[ae]n|pregnan\w*|ovar(?:y|ian|ies)|uter(?:us|ine)|cervix uteri|vagin(?:a|al|itis)|vulv\w*|menstru\w*"
-    r"|menopaus\w*|menorrh\w*|endometri\w*|puerper\w*|matern\w*|obstetric\w*|delivery|abortion)\b",
+    r"\b(?:female|wom[ae]n|pregnan\w*|ovar(?:y|ian|ies)|uter(?:us|ine)|cervix(?: uteri)?|cervical (?:cytolog|dysplas|high)\w*"
+    r"|fallopian|vagin(?:a|al|itis)|vulv\w*|menstru\w*|menopaus\w*|menorrh\w*|endometri\w*|puerper\w*|matern\w*"
+    r"|obstetric\w*|delivery|abortion|antenatal|intrauterine|turner's)\b",
     re.I,
 )
-_MALE = re.compile(r"\b(?:male|prostat(?:e|ic|itis)|test(?:is|es|icular)|penis|penile|scrot\w*|sperm\w*|epididym\w*)\b", re.I)
-_OF_ANOTHER = re.compile(
-    r"family history|genetic susceptibility|carrier|newborn|fetus|in utero|contact with|exposure|underdosing|poisoning"
-    r"|adverse effect|agents?\b|not .*pregnan|donor|intrauterine|feminization|without uterus|counseling|partner|male and female"
-    r"|female and male|klinefelter|turner|karyotype|chromosom",
+_MALE = re.compile(
+    r"\b(?:male|prostat(?:e|ic|itis)|test(?:is|es|icular|icle\w*)|penis|penile|scrot\w*|sperm\w*|epididym\w*|prepuce|phimosis"
+    r"|balan(?:itis|oposthitis)|hypospadias|vasectomy|foreskin|klinefelter\S*|seminal)\b",
+    re.I,
+)
+_OF_EITHER = re.compile(
+    r"family history|genetic susceptibility|carrier|liveborn infant|in utero|contact with|exposure|underdosing|poisoning"
+    r"|adverse effect|agents?\b|not .*pregnan|donor|feminization|counseling|partner|male and female"
+    r"|female and male|karyotype|mechanical complication|infection .* due to|artificial",
     re.I,
 )
 _CHAPTERS_OF_EITHER = (PERINATAL, EXTERNAL_CAUSES)
@@ -92,7 +97,7 @@ def find_sex(code: str, knowledge: Knowledge) -> tuple[str | None, str]:
         return "F", PREGNANCY
     for node in knowledge.profile(code).ancestors[:-1]:
         title = knowledge.tabular.titles.get(node, "")
-        if _OF_ANOTHER.search(title):
+        if _OF_EITHER.search(title):
             return None, ""
         female, male = _FEMALE.search(title), _MALE.search(title)
         if female and male:

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from icd10cm.rules.case import EXTERNAL_CAUSES, Case, Instruction, is_external_cause
 from icd10cm.rules.finding import Finding, Severity
 
-_MANIFESTATION = re.compile(r"\b(?:in|of|with|to)\b.*\b(?:diseases?|conditions?|disorders?) classified elsewhere", re.I)
+_MANIFESTATION = re.compile(
+    r"\b(?:in|of|with|to)\b.*(?<!cause of )\b(?:diseases?|conditions?|disorders?) classified elsewhere"
+    r"|\bmellitus due to underlying|\banemia due to disease\b|\bin neoplastic disease\b",
+    re.I,
+)
 _SHOWN = 8
 
 
@@ -39,23 +43,28 @@ def find_manifestation_first(case: Case) -> Iterator[Finding]:
 def find_code_first(case: Case) -> Iterator[Finding]:
     """A "Code first" note whose code comes later in the list, or not at all.
 
-    A note that leaves it open ("if applicable", "any associated") is judged by the order only: codes alone cannot tell
-    whether something is missing. The same holds for a list of examples when anything stands before the code.
+    Absence is judged only of a code that is always due to something else (a manifestation, or a note that speaks of the
+    underlying disease) and stands first: after another code, that one may be the cause. Where the note gives examples
+    only, a wrong order is a reminder, because another code before may be the cause too.
     """
     for place, code in enumerate(case.known):
-        if place == 0 and is_manifestation(case, code):
+        manifestation = is_manifestation(case, code)
+        if manifestation and place == 0:
             continue
         for node, instruction in case.knowledge.profile(code).code_first:
             named = case.find_in(instruction.targets, code)
-            if any(other in case.known[:place] for other in named):
-                continue
             text = instruction.text
+            if any(other in case.known[:place] for other in named) or (
+                "adverse effect" in text and not _is_adverse_effect(code)
+            ):
+                continue
             if named:
                 later = next(iter(named))
-                message = f"{later} comes before {code} in the list: {code} says to code it first"
-                yield Finding("code_first", Severity.WARNING, (code, later), message, node, text)
-            elif not instruction.conditional and not (place and instruction.examples):
-                message = f"{code} says to code another condition first, which is not in the list"
+                severity = Severity.INFO if place and instruction.examples else Severity.WARNING
+                message = f"{code} stands before {later}, but says to code {later} first"
+                yield Finding("code_first", severity, (code, later), message, node, text)
+            elif place == 0 and not instruction.conditional and instruction.underlying:
+                message = f"{code} is listed first, but says that the underlying condition comes first"
                 suggestions = tuple(instruction.targets)[:_SHOWN]
                 yield Finding("code_first", Severity.WARNING, (code,), message, node, text, suggestions)
 
@@ -63,19 +72,22 @@ def find_code_first(case: Case) -> Iterator[Finding]:
 def find_use_additional(case: Case) -> Iterator[Finding]:
     """A "Use additional code" note of a code or its category, none of whose codes is in the list.
 
-    Notes that leave it open ("if applicable", "any") and those of blocks and chapters are not judged. A warning where every
-    patient has the detail (the stage, the site), a reminder elsewhere.
+    Not judged, because codes alone cannot tell: notes that leave it open ("if applicable", "any"), menus of several lines
+    of which none may fit the patient (tobacco, alcohol, how diabetes is controlled), and those of blocks and chapters.
+    A warning where every patient has the detail (the stage, the site), a reminder elsewhere.
     """
     asked: dict[tuple[str, Instruction], list[str]] = {}
     for code in case.known:
         for node, instruction in case.knowledge.profile(code).use_additional:
-            if not instruction.targets or "-" in node or node.isdigit() or instruction.conditional:
+            if not instruction.targets or "-" in node or node.isdigit():
+                continue
+            if instruction.conditional or (instruction.menu and not instruction.always):
                 continue
             if not case.find_in(instruction.targets, code):
                 asked.setdefault((node, instruction), []).append(code)
     for (node, instruction), codes in asked.items():
         text = instruction.text
-        severity = Severity.WARNING if instruction.always else Severity.INFO
+        severity = Severity.WARNING if instruction.always and not instruction.examples else Severity.INFO
         verb = "asks" if len(codes) == 1 else "ask"
         message = f"{' and '.join(codes)} {verb} for an additional code that is not in the list"
         yield Finding("use_additional", severity, tuple(codes), message, node, text, tuple(instruction.targets)[:_SHOWN])
@@ -87,6 +99,11 @@ def is_manifestation(case: Case, code: str) -> bool:
     return any(
         _MANIFESTATION.search(titles.get(node, "")) for node in case.knowledge.profile(code).ancestors if "-" not in node
     )
+
+
+def _is_adverse_effect(code: str) -> bool:
+    """Whether a drug code is of an adverse effect, not of poisoning or underdosing: its last character before the 7th is 5."""
+    return code[:7].rstrip("X.").endswith("5")
 
 
 def _rate_first(case: Case) -> Severity:
