@@ -151,6 +151,7 @@ def test_a_heading_lists_its_completions_and_what_is_missing(checker: Checker) -
 
 def test_a_retired_code_says_since_when_and_what_replaced_it(checker: Checker) -> None:
     (finding,) = find(checker.check(["G35"]), "not_billable")
+    assert "since release 2026" in finding.message
     assert set(finding.suggestions) >= {"G35.A", "G35.D"}
     (finding,) = find(checker.check(["Z86.010"]), "not_billable")
     assert finding.suggestions
@@ -195,8 +196,10 @@ def test_encounter_characters(checker: Checker) -> None:
 
 
 def test_a_drug_code_of_an_adverse_effect_asks_for_its_nature_first_an_underdosing_does_not(checker: Checker) -> None:
-    assert find(checker.check(["I10", "T50.1X5A", "D64.9"]), "code_first")
-    assert not find(checker.check(["I10", "T50.1X6A", "D64.9"]), "code_first")
+    assert find(checker.check(["T50.1X5A", "D64.9"]), "code_first")
+    assert find(checker.check(["T50.1X5A", "I95.2"]), "code_first")
+    assert not find(checker.check(["T50.1X6A", "D64.9"]), "code_first")
+    assert not find(checker.check(["I10", "T50.1X5A", "D64.9"]), "code_first"), "what stands before may be its nature"
 
 
 def test_most_serious_findings_come_first_and_nothing_is_dropped(checker: Checker) -> None:

@@ -18,7 +18,7 @@ PREGNANCY, PERINATAL, EXTERNAL_CAUSES = "15", "16", "20"
 
 _CONDITIONAL = re.compile(r"\bif (?:applicable|known|present|any|documented)\b|\bany\b|\bwhen\b|\bas applicable\b", re.I)
 _EXAMPLES = re.compile(r"\bsuch as\b|\be\.g\.", re.I)
-_UNDERLYING = re.compile(r"\bunderlying\b|\bresulting from\b", re.I)
+_UNDERLYING = re.compile(r"\bunderlying\b|\bresulting from\b|\bnature of the adverse effect\b", re.I)
 _ALWAYS_KNOWN = re.compile(r"\bto (?:identify|specify) (?:the )?(?:stage|site|specific|weeks)\b", re.I)
 
 

@@ -43,20 +43,20 @@ def find_manifestation_first(case: Case) -> Iterator[Finding]:
 def find_code_first(case: Case) -> Iterator[Finding]:
     """A "Code first" note whose code comes later in the list, or not at all.
 
-    Absence is judged only of a code that is always due to something else (a manifestation, or a note that speaks of the
-    underlying disease) and stands first: after another code, that one may be the cause. Where the note gives examples
-    only, a wrong order is a reminder, because another code before may be the cause too.
+    Absence is judged only of a code that is always due to something else (the note speaks of the underlying disease) and
+    stands first: after another code, that one may be the cause. Where the note gives examples only, a wrong order is a
+    reminder for the same reason; of the nature of an adverse effect it is no sign at all.
     """
     for place, code in enumerate(case.known):
-        manifestation = is_manifestation(case, code)
-        if manifestation and place == 0:
+        if place == 0 and is_manifestation(case, code):
             continue
         for node, instruction in case.knowledge.profile(code).code_first:
-            named = case.find_in(instruction.targets, code)
             text = instruction.text
-            if any(other in case.known[:place] for other in named) or (
-                "adverse effect" in text and not _is_adverse_effect(code)
-            ):
+            of_adverse_effect = "adverse effect" in text
+            if of_adverse_effect and (place or not _is_adverse_effect(code)):
+                continue
+            named = case.find_in(instruction.targets, code)
+            if any(other in case.known[:place] for other in named):
                 continue
             if named:
                 later = next(iter(named))

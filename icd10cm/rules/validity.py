@@ -60,8 +60,12 @@ def find_not_billable(case: Case) -> Iterator[Finding]:
             missing += f", the 7th being one of {', '.join(sevenths)}"
         more = f" ({len(completions)} completions)" if len(completions) > _SHOWN else ""
         text = "; ".join(f"{char} {meaning}" for char, meaning in sevenths.items())
-        message = f"{code} is a heading and not valid for submission: {missing} needed{more}"
-        yield Finding("not_billable", Severity.ERROR, (code,), message, node, text, completions[:_SHOWN])
+        retired = find_retired(code)
+        since = f" since release {retired.since}" if retired is not None and retired.since <= knowledge.codes.release else ""
+        message = f"{code} is a heading{since} and not valid for submission: {missing} needed{more}"
+        likely = [code for code in retired.successors if code in completions] if retired is not None else []
+        suggestions = tuple(dict.fromkeys([*likely, *completions]))[:_SHOWN]
+        yield Finding("not_billable", Severity.ERROR, (code,), message, node, text, suggestions)
 
 
 def find_duplicates(case: Case) -> Iterator[Finding]:
