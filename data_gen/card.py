@@ -29,7 +29,7 @@ CMS titles; no patient, no note and no language model was involved.
 
 *short* codes have fewer texts than asked for, mostly one-word titles; *none* have no text of that kind.
 {n_clipped:,} of the abbreviated texts are of titles without any entry in the lexicon: long words are clipped there
-(`rules:clipped`), all others hold at least one short form of `data_gen/lexicon.csv`.
+(`rules:clipped`), all others hold at least one short form of `icd10cm/lexicon.csv`.
 
 ## What a score on it means
 

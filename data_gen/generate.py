@@ -13,8 +13,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, FilePath, field_validator
+from pydantic import AfterValidator, Field, FilePath
 from tqdm import tqdm
 
 from data_gen.build import Built, build_examples
@@ -30,6 +31,14 @@ from icd10cm.run_header import build_header, hash_file, write_json, write_text
 _DRY_RUN_CODES = 500
 
 
+def check_folder(folder: Path) -> Path:
+    """Return `folder` when it can be a folder. Raises `ValueError` where it, or what it would lie in, is a file."""
+    blocked = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+    if blocked is not None:
+        raise ValueError(f"{str(blocked)!r} is a file; choose another folder")
+    return folder
+
+
 class Settings(Plan):
     """What to generate, from which codes, and where to."""
 
@@ -38,16 +47,8 @@ class Settings(Plan):
         None, coerce_numbers_to_str=True, description="name of the release; from the code file's name when null"
     )
     prefixes: list[str] | None = Field(None, min_length=1, description="only codes that begin with one of these; all when null")
-    output_dir: Path = Field(Path("outputs/data"), description="folder to write into")
+    output_dir: Annotated[Path, AfterValidator(check_folder)] = Field(Path("outputs/data"), description="folder to write into")
     dry_run: bool = Field(False, description="print counts and some rows, write nothing")
-
-    @field_validator("output_dir")
-    @classmethod
-    def _check_folder(cls, folder: Path) -> Path:
-        blocked = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
-        if blocked is not None:
-            raise ValueError(f"{str(blocked)!r} is a file; choose another folder")
-        return folder
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     settings = load_settings(Settings, argv, doc=__doc__, prog="data_gen.generate")
     codeset = CodeSet.load(settings.code_file, settings.release)
     codes = select_codes(codeset, settings.prefixes)
+    if codeset.release == "unknown":
+        say(f"warning: the name of {settings.code_file} has no year, so nothing can warn of mixed releases; say --release")
     if settings.dry_run:
         show_plan(codeset, codes, settings)
         return None

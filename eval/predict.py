@@ -27,7 +27,7 @@ from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, DataError
 from icd10cm.run_header import build_header, read_header, write_json, write_text
 from serving.checkpoint import Checkpoint, check_checkpoint
-from serving.engines import Engine, build_engine, choose_engine
+from serving.engines import Engine, build_engine, choose_engine, compare_release
 
 CHUNKS = {"transformers": 256, "vllm": 1024, "endpoint": 64, "floor": 512}
 """Engine to the examples answered between two writes: what a kill can cost."""
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     examples = select_examples(read_examples(settings.data), settings.scenarios, settings.limit, settings.data)
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind != "floor" else None
-    for warning in checkpoint.warnings if checkpoint else ():
+    for warning in [*(checkpoint.warnings if checkpoint else ()), *compare_releases(examples, codes, settings.data)]:
         say(f"warning: {warning}")
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
     if settings.dry_run:
@@ -82,12 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print(f"first: {examples[0].text!r} -> {', '.join(examples[0].codes)}")
         return 0
     header = _build_header(settings, kind, codes, checkpoint)
+    header["data_releases"] = sorted({example.release for example in examples if example.release})
     finished = _take_over(settings, header, {example.id for example in examples})
     started = time.monotonic()
     if len(finished) < len(examples):
         engine = _build_engine(settings, kind, codes, examples)
         if getattr(engine, "model", None):
             header["model"] = engine.model  # type: ignore[attr-defined]
+        for warning in compare_release(engine, codes):
+            say(f"warning: {warning}")
+        header["model_release"] = getattr(engine, "release", None) or header["model_release"]
         write_json(settings.output.with_name("run.json"), header)
         finished |= _answer(settings.output, examples, finished, engine, codes)
     predictions = [finished[example.id] for example in examples]
@@ -130,6 +134,19 @@ def select_examples(examples: Sequence[Example], scenarios: Sequence[str], limit
     return list(selected.values())
 
 
+def compare_releases(examples: Sequence[Example], codes: CodeSet, source: Path) -> list[str]:
+    """Return a warning where examples are of another release than `codes`, or have right codes that nobody could answer."""
+    others = sorted({example.release for example in examples} - {"", codes.release})
+    n_lost = sum(not all(map(codes.is_billable, example.codes)) for example in examples)
+    if not others and not n_lost:
+        return []
+    named = f"release {', '.join(others)}" if others else "no stated release"
+    return [
+        f"{source}: examples of {named}, but the codes of release {codes.release} are loaded; "
+        f"{n_lost:,} of {len(examples):,} examples have a code that it lacks"
+    ]
+
+
 def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoint: Checkpoint | None) -> dict[str, Any]:
     """Return the run header, with what `eval.predictions` promises to readers."""
     inputs = [settings.data, *([settings.code_file] if settings.code_file else [])]
@@ -146,6 +163,7 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
         model=str(model),
         constrained=settings.constrained or kind == "floor",
         data=str(settings.data),
+        model_release=checkpoint.release if checkpoint else None,
     )
 
 

@@ -6,7 +6,8 @@
 
 One folder holds one predictions file. Besides the usual facts its `run.json` (`icd10cm.run_header.build_header`) has:
 `label` (short name such as `stage 2`), `engine`, `model`, `constrained` (true, false) and `data` (path of the examples, whose
-sha256 stands in `inputs` under the same path).
+sha256 stands in `inputs` under the same path). `release` is that of the codes answers were read against, `model_release` that
+of the checkpoint or server (null where it is not known), `data_releases` those of the examples.
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = load_settings(ReportSettings, argv, doc=__doc__, prog="eval.report", positional="scores")
     columns = report_tables.build_columns([read_scores(path) for path in settings.scores])
     codes = CodeSet.load(settings.code_file, settings.release)
+    for warning in list_warnings(columns, codes):
+        say(f"warning: {warning}")
     table = settings.output.with_suffix(".csv")
     if settings.dry_run:
         say(f"would draw {', '.join(column.label for column in columns)} into {settings.output} and {table}")
@@ -52,6 +54,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(settings.output, write_page(columns, codes, settings.title, settings.n_examples))
     write_text(table, write_csv(columns))
     say(f"written: {settings.output} and {table}")
+
+
+def list_warnings(columns: Sequence[Column], codes: CodeSet) -> list[str]:
+    """Return in words what to know before the columns are compared, and whether the titles are of another release."""
+    releases = sorted({str(column.scores["scoring"]["release"]) for column in columns})
+    warnings = []
+    differences = report_tables.find_differences(columns)
+    if differences:
+        warnings.append(f"the scores differ in their {join_words(differences)}, so they can't be compared number by number")
+    if releases != [codes.release]:
+        warnings.append(
+            f"scores of release {join_words(releases)}, but the titles shown are of release {codes.release}; give --code-file"
+        )
+    return warnings
 
 
 def write_page(columns: Sequence[Column], codes: CodeSet, title: str, n_examples: int) -> str:

@@ -120,7 +120,9 @@ def find_differences(columns: Sequence[Column]) -> list[str]:
         "prompt versions": [column.scores["header"].get("prompt_version") for column in columns],
         "seeds of the intervals": [column.scores["scoring"]["seed"] for column in columns],
     }
-    return [name for name, values in facts.items() if len(set(values)) > 1]
+    models = {column.scores["header"].get("model_release") for column in columns if not column.is_floor} - {None}
+    differing = [name for name, values in facts.items() if len(set(values)) > 1]
+    return [*differing, *(["releases that the models learned"] if len(models) > 1 else [])]
 
 
 def build_mistakes(columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -20,9 +20,15 @@ from finetune.model_card import write_model_card
 from finetune.previous_run import PreviousRun, settle_previous_run
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
 from finetune.stage_data import StageData, build_dataset, check_lengths, count_scenarios, count_tokens, load_stage_data
-from finetune.starting_point import build_from_scratch, list_weight_files, load_model, load_tokenizer, preview_tokenizer
+from finetune.starting_point import (
+    build_from_scratch,
+    check_release,
+    list_weight_files,
+    load_model,
+    load_tokenizer,
+    preview_tokenizer,
+)
 from icd10cm.entry import run_entry, say
-from icd10cm.errors import DataError
 from icd10cm.run_header import build_header, write_json, write_text
 
 if TYPE_CHECKING:
@@ -68,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _quiet_libraries()
     stage, sft, model = parse_arguments(arguments)
     data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
+    check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)
     if stage.dry_run:
         describe_run(stage, sft, model, data)
     else:
@@ -131,6 +138,7 @@ def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfi
     rows = {
         "stage": stage.stage,
         "model": model_config.model_name_or_path or f"a Llama built from {stage.from_scratch}",
+        "release": f"ICD-10-CM {data.release or 'that the data does not name'}",
         "data": f"{len(kept):,} training rows per epoch ({scenarios}), {len(data.validation):,} for validation",
         "tokens": f"{sum(lengths):,} per epoch; longest {max(lengths)} of max_length {sft.max_length}, {n_over} too long",
         "steps": f"{steps:,}, {steps_per_epoch:,} per epoch, {per_step} rows each, {sft.world_size} process(es)",
@@ -145,11 +153,8 @@ def _build_run_header(stage: StageArguments, sft: SFTConfig, model: ModelConfig,
     of_trl = {key: value for key, value in sft.to_dict().items() if key in _SHAPES_WEIGHTS}
     settings = {**of_trl, **dataclasses.asdict(model), **dataclasses.asdict(stage)}
     start = [Path(stage.from_scratch)] if stage.from_scratch else list_weight_files(str(model.model_name_or_path))
-    releases = sorted({example.release for example in data.train})
-    if len(releases) != 1:
-        raise DataError(f"{stage.data}: examples of several releases ({', '.join(releases)}); train on one")
     return build_header(
-        "finetune.sft", settings, [*data.files, *start], releases[0], n_processes=sft.world_size, finished=False
+        "finetune.sft", settings, [*data.files, *start], data.release, n_processes=sft.world_size, finished=False
     )
 
 

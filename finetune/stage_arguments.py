@@ -24,6 +24,7 @@ STAGES = {
     "initial": "every code and its title",
     "enhanced": "the ways clinicians really write them, titles rehearsed",
     "notes": "clinical notes",
+    "update": "another release than the checkpoint's: what it adds and changes, the rest rehearsed",
 }
 TOO_LONG = ("error", "drop", "truncate")
 ON_EXISTING = ("resume", "delete", "stop")

@@ -11,6 +11,7 @@ from finetune.tiny import TinyLlama, train_tokenizer, write_tiny_checkpoint
 from icd10cm.config import check_settings, read_yaml
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import bake_instruction
+from icd10cm.run_header import read_header
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -81,6 +82,36 @@ def list_weight_files(name: str) -> list[Path]:
 def is_ours(folder: Path) -> bool:
     """Whether a checkpoint came from `finetune.sft`, so that its template holds the instruction already."""
     return (folder / "run.json").is_file() or folder.name == "from_scratch"
+
+
+def check_release(name: str, stage: str, data: Path, release: str | None) -> None:
+    """Refuse to go on from a checkpoint of another release than the data's, unless the stage is an update from just that one.
+
+    Args:
+        name: folder of the checkpoint, or a model on the hub, which has no release.
+        stage: one of `STAGES`.
+        data: data folder; that of `icdtune update` says in its `run.json` which release it is for.
+        release: of the data, None where it does not say.
+
+    Raises:
+        CheckpointError: the releases do not fit.
+    """
+    if not (Path(name) / "run.json").is_file():
+        return
+    trained_on = read_header(Path(name) / "run.json").get("release")
+    if release in (None, trained_on) or trained_on is None:
+        return
+    if stage != "update":
+        raise CheckpointError(
+            f"{name}: was trained on release {trained_on}, but {data} is of release {release}; `icdtune update` writes what "
+            "teaches a checkpoint another release, and `stage: update` trains on it"
+        )
+    run = data / "run.json"
+    wanted = read_header(run).get("from_release") if run.is_file() else None
+    if wanted not in (None, trained_on):
+        raise CheckpointError(
+            f"{name}: was trained on release {trained_on}, but {data} updates a checkpoint of release {wanted} to {release}"
+        )
 
 
 def _read_size(size_file: Path) -> TinyLlama:

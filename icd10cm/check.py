@@ -53,7 +53,7 @@ class CheckSettings(Settings):
     medicare: bool = Field(False, description="also CMS's own edits for inpatient claims; needs the extra `medicare`")
     code_file: FilePath | None = Field(None, description="CMS code or order file of the release; the embedded one when empty")
     tabular_file: FilePath | None = Field(None, description="CMS tabular XML of the release; the embedded one when empty")
-    as_json: bool = Field(False, description="write JSON, one object per list; --json for short")
+    as_json: bool = Field(False, description="write JSON, one object per list")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ class CodeList:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check each list, print what there is to say, and return 1 when any finding is as serious as `fail_on`."""
-    arguments = ["--as-json" if word == "--json" else word for word in (sys.argv[1:] if argv is None else argv)]
-    settings = load_settings(CheckSettings, arguments, doc=__doc__ or "", prog="icdtune check", positional="codes")
+    settings = load_settings(CheckSettings, argv, doc=__doc__ or "", prog="icdtune check", positional="codes")
     codes, tabular = CodeSet.load(settings.code_file), Tabular.load(settings.tabular_file)
     if codes.release != tabular.release:
         say(f"warning: codes of release {codes.release}, tabular list of release {tabular.release}")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from icd10cm import code_files, embedded
 from icd10cm.code_files import Heading
-from icd10cm.errors import UnknownCodeError
+from icd10cm.errors import CodeFileError, UnknownCodeError
 
 CODE_SHAPE = re.compile(r"[A-Z](?:[0-9][0-9A-Z]|[A-Z][0-9])(?:\.?[0-9A-Z]{1,4})?")
 """The shape of every ICD-10-CM code, dot or not: 3 to 7 characters, a letter allowed in second (QA0) or third place (C4A)."""
@@ -96,9 +96,14 @@ class CodeSet:
             release: its name; taken from the year in the file name when omitted.
 
         Raises:
-            CodeFileError: the file is missing, empty, truncated or not a code file; names the first bad line.
+            CodeFileError: the file is missing, empty, truncated or not a code file, names the first bad line; or there is
+                no path and another release is wanted than the embedded one.
         """
         if path is None:
+            if release not in (None, embedded.RELEASE):
+                raise CodeFileError(
+                    f"release {release} is not the embedded one, which is {embedded.RELEASE}: give its code file"
+                )
             return _load_embedded()
         headings = code_files.read_code_file(Path(path))
         return CodeSet(release or code_files.guess_release(Path(path)), headings, str(path))

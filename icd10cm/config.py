@@ -62,7 +62,7 @@ def build_parser(model: type[Settings], doc: str, prog: str | None, positional: 
     for name, field in model.model_fields.items():
         default = "" if field.default in (None, "", PydanticUndefined) else f" (default: {field.default})"
         text = f"{field.description or ''}{default}".replace("%", "%%")
-        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        flags = _list_flags(name)
         many = _holds_list(field.annotation)
         if name == positional:
             parser.add_argument(name, nargs="*" if many else "?", default=argparse.SUPPRESS, help=text)
@@ -200,14 +200,18 @@ def _is_text(annotation: Any) -> bool:
     return annotation in (str, Path)
 
 
+def _list_flags(name: str) -> list[str]:
+    """Return the flags of a field; `as_json` is `--json` too: a field cannot have the name of a method of pydantic."""
+    short = [f"--{name.removeprefix('as_')}"] if name.startswith("as_") else []
+    return list(dict.fromkeys((*short, f"--{name.replace('_', '-')}", f"--{name}")))
+
+
 def _spell_booleans(model: type[Settings], argv: Sequence[str]) -> list[str]:
     """Write a boolean flag without a value as `--flag=true`, or it would take the positional text behind it for its value."""
-    booleans = {name for name, field in model.model_fields.items() if field.annotation is bool}
+    booleans = {flag for name, field in model.model_fields.items() if field.annotation is bool for flag in _list_flags(name)}
     following = [*argv[1:], ""]
     return [
-        f"{flag}=true"
-        if flag.startswith("--") and flag[2:].replace("-", "_") in booleans and value.lower() not in _BOOLEAN_WORDS
-        else flag
+        f"{flag}=true" if flag in booleans and value.lower() not in _BOOLEAN_WORDS else flag
         for flag, value in zip(argv, following, strict=False)
     ]
 

@@ -8,7 +8,6 @@ icdtune notes --summary --tabular-file icd10cm_tabular_2025.xml
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -31,13 +30,12 @@ class NotesSettings(Settings):
         False, description="count the notes of the whole file by kind, and how many of their references are read"
     )
     tabular_file: FilePath | None = Field(None, description="CMS tabular XML of a release; the embedded one when empty")
-    as_json: bool = Field(False, description="write JSON, one object per code; --json for short")
+    as_json: bool = Field(False, description="write JSON, one object per code")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the notes of each code, or the summary."""
-    arguments = ["--as-json" if word == "--json" else word for word in (sys.argv[1:] if argv is None else argv)]
-    settings = load_settings(NotesSettings, arguments, doc=__doc__ or "", prog="icdtune notes", positional="codes")
+    settings = load_settings(NotesSettings, argv, doc=__doc__ or "", prog="icdtune notes", positional="codes")
     if not settings.codes and not settings.summary:
         raise ConfigError("nothing to show: give a code (icdtune notes E11.621) or --summary")
     tabular = Tabular.load(settings.tabular_file)

@@ -33,6 +33,6 @@ fi
 say "installing (a few minutes the first time; later runs need no network)"
 # Compiled now, so that every command starts several seconds sooner.
 "$venv/bin/uv" pip install --quiet --compile-bytecode --constraint requirements/constraints.txt \
-    --editable '.[train,serve,page,dev]' "${options[@]}" || fail "the installation stopped; run make setup again to go on"
+    --editable '.[train,serve,page,medicare,dev]' "${options[@]}" || fail "the installation stopped; run make setup again to go on"
 touch "$venv/.ready"
 say "done: . $venv/bin/activate gives you the icdtune command"

@@ -20,8 +20,9 @@ from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, EngineError
+from icd10cm.rules import Checker, Finding, Severity
 from serving.checkpoint import check_checkpoint
-from serving.engines import Generation, build_engine, choose_engine
+from serving.engines import Generation, build_engine, choose_engine, compare_release
 
 DEMO_MODEL = Path("outputs/demo/stage2/model")
 
@@ -36,14 +37,12 @@ class CodeSettings(Settings):
     code_file: FilePath | None = Field(None, description="CMS code file of the release to use; the embedded one when empty")
     constrained: bool = Field(True, description="let answers hold existing codes only")
     max_tokens: PositiveInt = Field(256, description="most tokens an answer may have")
-    as_json: bool = Field(False, description="write JSON, one object per phrase; --json for short")
+    as_json: bool = Field(False, description="write JSON, one object per phrase")
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Ask the model or the server for each phrase and print what it says."""
-    # a settings field cannot be called json: pydantic's models have a method of that name
-    arguments = ["--as-json" if word == "--json" else word for word in (sys.argv[1:] if argv is None else argv)]
-    settings = load_settings(CodeSettings, arguments, doc=__doc__ or "", prog="icdtune code", positional="phrase")
+    settings = load_settings(CodeSettings, argv, doc=__doc__ or "", prog="icdtune code", positional="phrase")
     phrases = [settings.phrase] if settings.phrase is not None else _read_phrases()
     codes = CodeSet.load(settings.code_file)
     model = settings.model
@@ -68,9 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         max_tokens=settings.max_tokens,
         progress=False,
     )
+    for warning in compare_release(engine, codes):
+        say(f"warning: {warning}")
     generations = engine.generate(phrases)
+    checker = Checker(codes)
     for phrase, generation in zip(phrases, generations, strict=True):
-        print(_write_json(phrase, generation, codes) if settings.as_json else _write_table(phrase, generation, codes))
+        write = write_json if settings.as_json else write_table
+        print(write(phrase, generation, checker))
     say("Decision support only: a certified coder decides.")
     failed = [generation.error for generation in generations if generation.finish_reason == "error"]
     if failed:
@@ -92,24 +95,35 @@ def _read(generation: Generation, codes: CodeSet) -> Answer:
     return read_answer(drop_cut_code(generation.text) if cut else generation.text, codes)
 
 
-def _write_json(phrase: str, generation: Generation, codes: CodeSet) -> str:
+def _find_remarks(answer: Answer, checker: Checker) -> list[Finding]:
+    """Return what there is to say about an answer; reminders of what the text may not hold are left out."""
+    if checker.knowledge.codes.release != checker.knowledge.tabular.release:
+        return []
+    return [finding for finding in checker.check(answer.codes) if finding.severity != Severity.INFO]
+
+
+def write_json(phrase: str, generation: Generation, checker: Checker) -> str:
+    codes = checker.knowledge.codes
     answer = _read(generation, codes)
     row: dict[str, Any] = {
         "text": phrase,
         "codes": [{"code": code, "title": codes.title(code)} for code in answer.codes],
         "score": generation.score,
         "rejected": list(answer.rejected),
+        "findings": [finding._asdict() for finding in _find_remarks(answer, checker)],
         "finish_reason": generation.finish_reason,
     }
     return json.dumps(row | ({"error": generation.error} if generation.error else {}), ensure_ascii=False)
 
 
-def _write_table(phrase: str, generation: Generation, codes: CodeSet) -> str:
+def write_table(phrase: str, generation: Generation, checker: Checker) -> str:
+    codes = checker.knowledge.codes
     answer = _read(generation, codes)
     lines = [phrase] + [f"  {code:<8}  {codes.title(code)}" for code in answer.codes]
     lines += [f"  {code:<8}  (not a billable code of release {codes.release})" for code in answer.rejected]
     if generation.finish_reason == "length":
         lines.append("  … (cut off by --max-tokens)")
+    lines += [f"  ! {finding.message}" for finding in _find_remarks(answer, checker)]
     return "\n".join(lines if len(lines) > 1 else [phrase, f"  no code ({generation.error or 'the answer holds none'})"])
 
 

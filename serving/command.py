@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, FilePath, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
+from icd10cm import embedded
+from icd10cm.code_files import guess_release
 from icd10cm.config import Settings
 from icd10cm.errors import ConfigError
 from serving.checkpoint import Checkpoint
 from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build
-from serving.middleware import ANSWER_VARIABLE, CONTEXT_VARIABLE, MODEL_VARIABLE
+from serving.middleware import ANSWER_VARIABLE, CONTEXT_VARIABLE, MODEL_VARIABLE, RELEASE_VARIABLE
 
 _LONGEST_CONTEXT = 8192
 
@@ -102,10 +104,19 @@ def build_launch(settings: ServeSettings, checkpoint: Checkpoint) -> Launch:
             MODEL_VARIABLE: str(checkpoint.path.resolve()),
             CONTEXT_VARIABLE: str(context),
             ANSWER_VARIABLE: str(settings.max_tokens),
+            RELEASE_VARIABLE: _name_release(settings, checkpoint),
         }
     flags |= {_name_flag(key): value for key, value in settings.extra_args.items()}
     words = [word for name, value in flags.items() for word in _write_flag(name, value)]
     return Launch([sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words], environment)
+
+
+def _name_release(settings: ServeSettings, checkpoint: Checkpoint) -> str:
+    """Return the release whose codes are answered: that of the code set, or of a free checkpoint; empty where unknown."""
+    if not settings.constrained:
+        return checkpoint.release or ""
+    release = guess_release(settings.code_file) if settings.code_file else embedded.RELEASE
+    return "" if release == "unknown" else release
 
 
 def _name_flag(key: str) -> str:

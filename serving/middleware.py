@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from icd10cm.errors import EngineError
+from serving.engines.base import RELEASE_HEADER
 from serving.prompting import PromptFrame, load_tokenizer, read_frame
 
 MODEL_VARIABLE, CONTEXT_VARIABLE, ANSWER_VARIABLE = "ICDTUNE_MODEL", "ICDTUNE_CONTEXT", "ICDTUNE_MAX_TOKENS"
+RELEASE_VARIABLE = "ICDTUNE_RELEASE"
 RAW_HEADER = b"x-icdtune-raw"
 
 Message = MutableMapping[str, Any]
@@ -45,9 +47,12 @@ class PromptTemplate:
         self._frame = read_frame(self._tokenizer, Path(folder))
         self._context = int(os.environ.get(CONTEXT_VARIABLE, "2048"))
         self._max_tokens = int(os.environ.get(ANSWER_VARIABLE, "512"))
+        self._release = os.environ.get(RELEASE_VARIABLE, "")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Handle one connection: rewrite what is sent to generate, pass everything else on."""
+        """Handle one connection: rewrite what is sent to generate, pass everything else on, name the release in the reply."""
+        if scope["type"] == "http" and self._release:
+            send = _name_release(send, self._release)
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(_GENERATING):
             await self._app(scope, receive, send)
             return
@@ -131,6 +136,18 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_again
+
+
+def _name_release(send: Send, release: str) -> Send:
+    """Return a `send` that adds the release to the headers of a response."""
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            named = (RELEASE_HEADER.lower().encode(), release.encode())
+            message = {**message, "headers": [*message.get("headers", ()), named]}
+        await send(message)
+
+    return send_named
 
 
 async def _refuse(send: Send, message: str) -> None:

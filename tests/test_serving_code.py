@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from icd10cm import CodeSet
+from icd10cm.rules import Checker
 from serving import code
+from serving.engines import Generation
 
 
 def test_a_phrase_gives_a_table_of_codes_with_titles(
@@ -19,7 +21,7 @@ def test_a_phrase_gives_a_table_of_codes_with_titles(
     out, err = capsys.readouterr()
     phrase, *rows = out.splitlines()
     assert phrase == "T2DM w/ foot ulcer" and rows and "certified coder" in err
-    for row in (row for row in rows if "cut off" not in row):
+    for row in (row for row in rows if "cut off" not in row and not row.startswith("  ! ")):
         written, _, title = row.strip().partition(" ")
         assert codes.title(written) == title.strip()
 
@@ -34,6 +36,14 @@ def test_lines_of_standard_input_give_a_json_object_each(
     for row in rows:
         assert row["codes"] and row["rejected"] == [] and row["score"] < 0
         assert all(codes.title(found["code"]) == found["title"] for found in row["codes"])
+
+
+def test_remarks_of_the_rules_follow_the_codes() -> None:
+    checker, answer = Checker(), Generation("E11.9, E10.9", "stop", -1.0)
+    (remark,) = json.loads(code.write_json("diabetes", answer, checker))["findings"]
+    assert (remark["rule"], remark["node"], remark["codes"]) == ("excludes1", "E11", ["E11.9", "E10.9"])
+    assert code.write_table("diabetes", answer, checker).splitlines()[-1] == f"  ! {remark['message']}"
+    assert json.loads(code.write_json("gout", Generation("M10.9", "stop", -1.0), checker))["findings"] == []
 
 
 def test_without_the_limit_nothing_is_passed_off_as_a_code(random_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from icd10cm.codeset import CodeSet
 from icd10cm.errors import EngineError
 from serving.engines.base import Engine, Generation
 
-__all__ = ["Engine", "Generation", "build_engine", "choose_engine"]
+__all__ = ["Engine", "Generation", "build_engine", "choose_engine", "compare_release"]
 
 ENGINES = ("auto", "transformers", "vllm", "endpoint")
 
@@ -88,6 +88,14 @@ def build_engine(
         dtype=dtype,
         progress=progress,
     )
+
+
+def compare_release(engine: Engine, codes: CodeSet) -> list[str]:
+    """Return a warning where a server says that it answers with the codes of another release than `codes`."""
+    served = getattr(engine, "release", None)
+    if served in (None, codes.release):
+        return []
+    return [f"the server answers with the codes of release {served}, but those of release {codes.release} are loaded"]
 
 
 def choose_engine(engine: str, model: Path | None, base_url: str | None) -> str:

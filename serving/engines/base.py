@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 
 from icd10cm.prompts import SEPARATOR
 
+RELEASE_HEADER = "X-ICDTune-Release"
+"""Header of every response of our server: the release whose codes it answers with, where that is known."""
+
 
 class Generation(NamedTuple):
     """One completion.

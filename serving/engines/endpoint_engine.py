@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from icd10cm.config import suggest_name
 from icd10cm.errors import EngineError
 from icd10cm.prompts import INSTRUCTION, Message, build_prompt
-from serving.engines.base import Generation, end_answer
+from serving.engines.base import RELEASE_HEADER, Generation, end_answer
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -27,6 +27,7 @@ class EndpointEngine:
 
     Attributes:
         model: name of the model on the server.
+        release: release of the codes that a server of ours answers with; None where it does not say.
         n_failed: requests that failed for good.
     """
 
@@ -70,6 +71,7 @@ class EndpointEngine:
             "timeout": timeout,
             "max_retries": retries,
         }
+        self.release: str | None = None
         self.model, owner = asyncio.run(self._find_model(model))
         self._extra = {"vllm_xargs": {"constrain": "off"}} if owner == "vllm" and not constrained else {}
 
@@ -145,7 +147,9 @@ class EndpointEngine:
 
         try:
             async with openai.AsyncOpenAI(**self._client_options | {"timeout": 20.0, "max_retries": 1}) as client:
-                owners = {model.id: model.owned_by async for model in client.models.list()}
+                reply = await client.models.with_raw_response.list()
+                self.release = reply.headers.get(RELEASE_HEADER)
+                owners = {model.id: model.owned_by async for model in reply.parse()}
         except openai.APIConnectionError as error:
             raise EngineError(
                 f"{self.base_url}: nothing answers there ({_find_cause(error)}); is the server running?"
