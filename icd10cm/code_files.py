@@ -7,12 +7,11 @@ long title from 78; headings too. Source: the CMS "ICD-10-CM code descriptions" 
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from icd10cm.cms_files import read_bytes
 from icd10cm.errors import CodeFileError
 
 _CODE_LINE = re.compile(r"([A-Z](?=[A-Z]*[0-9])[0-9A-Z]{2,6}) *\s(\S.*)")
@@ -72,16 +71,7 @@ def guess_release(path: Path) -> str:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise CodeFileError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error) as error:
-            raise CodeFileError(f"{path}: damaged gzip file ({error}); download it again") from None
-    text = raw.decode("utf-8-sig", errors="replace")
+    text = read_bytes(path).decode("utf-8-sig", errors="replace")
     if not text.strip():
         raise CodeFileError(f"{path}, line 1: the file is empty; download it again")
     return text.splitlines()

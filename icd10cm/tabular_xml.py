@@ -6,15 +6,13 @@ Index" archive, `icd10cm_tabular_YYYY.xml` and its XSD.
 
 from __future__ import annotations
 
-import gzip
-import xml.etree.ElementTree as ElementTree
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+from icd10cm.cms_files import read_xml
 from icd10cm.errors import CodeFileError
 
 KINDS = {
@@ -71,9 +69,7 @@ def read_tabular_xml(path: Path) -> RawTabular:
     Raises:
         CodeFileError: the file is missing, damaged, or not a tabular list of CMS; one line that names it.
     """
-    root = _parse(path)
-    if not root.tag.endswith(".tabular"):
-        raise CodeFileError(f"{path}: not a tabular list: the root element is <{root.tag}>, expected <ICD10CM.tabular>")
+    root = read_xml(path, ".tabular", "a tabular list")
     raw = RawTabular(_read_text(root.find("version")))
     for child in root:
         if child.tag == "introduction":
@@ -111,18 +107,6 @@ def pad_code(name: str) -> str:
     """Return `name` with placeholders X up to six characters, ready for the 7th: `T36.95` becomes `T36.95X`."""
     bare = name.replace(".", "").ljust(6, "X")
     return f"{bare[:3]}.{bare[3:]}"
-
-
-def _parse(path: Path) -> Element:
-    try:
-        raw = path.read_bytes()
-        return ElementTree.fromstring(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CodeFileError(f"{path}: damaged gzip file ({error}); download it again") from None
-    except OSError as error:
-        raise CodeFileError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except ElementTree.ParseError as error:
-        raise CodeFileError(f"{path}: not well-formed XML ({error}); give the tabular XML of CMS, plain or gzip") from None
 
 
 def _read_node(element: Element, name: str, parent: str, raw: RawTabular) -> None:
