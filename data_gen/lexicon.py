@@ -1,14 +1,12 @@
-"""Short forms in clinical use: `lexicon.csv` has `short,long`, several short forms to a long one and the other way round."""
+"""Where a title has short forms: the lexicon of `icd10cm.lexicon`, turned round."""
 
 from __future__ import annotations
 
-import csv
 import functools
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-LEXICON_FILE = Path(__file__).with_name("lexicon.csv")
+from icd10cm.lexicon import read_short_forms
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 _SMALL_LONGS = frozenset(("with", "without", "and", "due to", "other", "unspecified", ", unspecified"))
@@ -64,8 +62,7 @@ def _holds(longer: ShortForm, hit: ShortForm) -> bool:
 def _read_lexicon() -> tuple[dict[str, tuple[str, tuple[str, ...]]], int]:
     """Return tokenised long form to (long form, short forms), and the most tokens of a long form."""
     shorts: dict[str, list[str]] = {}
-    with LEXICON_FILE.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            shorts.setdefault(row["long"], []).append(row["short"])
+    for short, long in read_short_forms():
+        shorts.setdefault(long, []).append(short)
     lexicon = {" ".join(_TOKEN.findall(long.lower())): (long, tuple(found)) for long, found in shorts.items()}
     return lexicon, max(len(key.split(" ")) for key in lexicon)

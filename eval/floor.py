@@ -68,7 +68,7 @@ class Floor:
         for owner, code, cosine in zip(owners, nearest, cosines, strict=True):
             if cosine > 0:
                 hits[owner].append((self._codes[code], float(cosine)))
-        return [_write_answer(found) for found in hits]
+        return [write_answer(found) for found in hits]
 
     def _find_nearest(self, conditions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the index of the nearest title and its cosine, each of shape (len(conditions),); of equals the first."""
@@ -102,7 +102,8 @@ def split_conditions(text: str) -> list[str]:
     return conditions or [text]
 
 
-def _write_answer(found: Sequence[tuple[str, float]]) -> Generation:
+def write_answer(found: Sequence[tuple[str, float]]) -> Generation:
+    """Return the codes found as a completion, each once, with the mean of their scores."""
     if not found:
         return Generation("", "stop", 0.0)
     distinct = dict.fromkeys(code for code, _ in found)

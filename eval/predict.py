@@ -1,9 +1,10 @@
-r"""Answer examples with a checkpoint, a served model or the retrieval floor; writes predictions that `eval.score` reads.
+r"""Answer examples with a checkpoint, a served model or a retrieval floor; writes predictions that `eval.score` reads.
 
     python -m eval.predict --model outputs/demo/stage2/model --data outputs/demo/data/test.parquet \
         --output outputs/demo/stage2/predictions.jsonl
     python -m eval.predict --base-url http://127.0.0.1:8000/v1 --data test.parquet --output outputs/served/predictions.jsonl
     python -m eval.predict --engine floor --data test.parquet --output outputs/floor/predictions.jsonl
+    python -m eval.predict --engine search --data test.parquet --output outputs/search/predictions.jsonl
 
 Stopped at any moment, the same command goes on where it was; examples that failed are asked again. `run.json` stands beside
 the predictions, and a run that differs from it in settings, data or model is refused.
@@ -29,8 +30,11 @@ from icd10cm.run_header import build_header, read_header, write_json, write_text
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.engines import Engine, build_engine, choose_engine, compare_release
 
-CHUNKS = {"transformers": 256, "vllm": 1024, "endpoint": 64, "floor": 512}
+CHUNKS = {"transformers": 256, "vllm": 1024, "endpoint": 64, "floor": 512, "search": 512}
 """Engine to the examples answered between two writes: what a kill can cost."""
+
+FLOORS = {"floor": "nearest title", "search": "first hit of the search"}
+"""Engine that no model is needed for, to what it answers with."""
 
 _CHANGEABLE = {"output", "batch_size", "concurrency", "timeout", "retries", "overwrite", "dry_run"}
 """Settings that may differ when a run goes on, since no answer depends on them."""
@@ -44,14 +48,14 @@ class PredictSettings(Settings):
     model: Path | None = Field(None, description="checkpoint folder")
     base_url: str | None = Field(None, description="URL of an OpenAI-compatible server (key: environment, OPENAI_API_KEY)")
     model_name: str | None = Field(None, description="name of the model on that server, where it has several")
-    engine: Literal["auto", "transformers", "vllm", "endpoint", "floor"] = Field(
+    engine: Literal["auto", "transformers", "vllm", "endpoint", "floor", "search"] = Field(
         "auto", description="who generates; auto: a server where a URL is given, vLLM with a GPU, otherwise transformers"
     )
     constrained: bool = Field(True, description="let answers hold existing codes only")
     instruct: bool = Field(False, description="send the instruction as a system message, for models served without it")
     code_file: FilePath | None = Field(None, description="CMS code file of the release to use; the embedded one when empty")
     floor_codes: Literal["all", "data"] = Field(
-        "all", description="titles the floor chooses from: the whole release, or the codes that occur in the data"
+        "all", description="codes that floor and search choose from: the whole release, or those that occur in the data"
     )
     scenarios: list[str] = Field([], description=f"only these of {', '.join(SCENARIOS)}; all when empty")
     limit: NonNegativeInt = Field(0, description="only the first examples of each scenario; 0 for all")
@@ -69,10 +73,10 @@ class PredictSettings(Settings):
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Predict, or go on with an interrupted run."""
     settings = load_settings(PredictSettings, argv, doc=__doc__ or "", prog="python -m eval.predict")
-    kind = "floor" if settings.engine == "floor" else choose_engine(settings.engine, settings.model, settings.base_url)
+    kind = settings.engine if settings.engine in FLOORS else choose_engine(settings.engine, settings.model, settings.base_url)
     examples = select_examples(read_examples(settings.data), settings.scenarios, settings.limit, settings.data)
     codes = CodeSet.load(settings.code_file)
-    checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind != "floor" else None
+    checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind not in FLOORS else None
     for warning in [*(checkpoint.warnings if checkpoint else ()), *compare_releases(examples, codes, settings.data)]:
         say(f"warning: {warning}")
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
@@ -152,16 +156,16 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
     inputs = [settings.data, *([settings.code_file] if settings.code_file else [])]
     if checkpoint:
         inputs += [checkpoint.path / "config.json", *checkpoint.weights]
-    model = settings.model or settings.model_name or settings.base_url or f"nearest title of {settings.floor_codes} codes"
+    model = settings.model or settings.model_name or settings.base_url or f"{FLOORS.get(kind)} of {settings.floor_codes} codes"
     return build_header(
         "eval.predict",
         settings.model_dump(mode="json"),
         inputs,
         codes.release,
-        label=settings.label or (str(model) if kind != "floor" else "floor"),
+        label=settings.label or (kind if kind in FLOORS else str(model)),
         engine=kind,
         model=str(model),
-        constrained=settings.constrained or kind == "floor",
+        constrained=settings.constrained or kind in FLOORS,
         data=str(settings.data),
         model_release=checkpoint.release if checkpoint else None,
     )
@@ -207,11 +211,13 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples: Sequence[Example]) -> Engine:
-    if kind == "floor":
+    if kind in FLOORS:
         from eval.floor import Floor
+        from eval.search_floor import SearchFloor
 
         occurring = sorted({code for example in examples for code in example.codes})
-        return Floor(codes, None if settings.floor_codes == "all" else occurring)
+        candidates = None if settings.floor_codes == "all" else occurring
+        return Floor(codes, candidates) if kind == "floor" else SearchFloor(codes, candidates)
     return build_engine(
         kind,
         model=settings.model,

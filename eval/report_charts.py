@@ -55,9 +55,10 @@ def describe_scenarios(columns: Sequence[Column]) -> str:
 
 
 def number_series(columns: Sequence[Column]) -> list[str]:
-    """Return the name of the colour of each column: `s0`, `s1` … and `floor`."""
+    """Return the name of the colour of each column: `s0`, `s1` … and `floor` for the first that needs no training."""
     numbers = iter(range(len(columns)))
-    return ["floor" if column.is_floor else f"s{next(numbers) % N_SERIES}" for column in columns]
+    grey = next((column for column in columns if column.is_floor), None)
+    return ["floor" if column is grey else f"s{next(numbers) % N_SERIES}" for column in columns]
 
 
 def _draw_bars(axes: Any, columns: Sequence[Column], place: int, scenarios: Sequence[str], narrow: bool) -> None:

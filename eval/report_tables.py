@@ -33,6 +33,7 @@ METRIC_TEXTS = {
     "macro_f1": "F1 of each code, averaged likewise (the definition of Edin et al. 2023).",
     "invalid_rate": "Share of answers with at least one code that does not exist or cannot be submitted.",
 }
+_UNTRAINED = ("floor", "search")
 _LONGEST_TEXT = 400
 Scores = Mapping[str, Any]
 
@@ -42,7 +43,7 @@ class Column(NamedTuple):
 
     Attributes:
         label: its name in every table and chart, distinct.
-        is_floor: whether it is the retrieval floor, which is never trained.
+        is_floor: whether it is a retrieval floor, which is never trained.
         scores: content of the file.
     """
 
@@ -58,7 +59,7 @@ def build_columns(many_scores: Sequence[Scores]) -> list[Column]:
         header = scores["header"]
         name = str(header.get("label") or header.get("model") or header.get("engine") or "unnamed")
         n_same = sum(column.label == name or column.label.startswith(f"{name} (") for column in columns)
-        columns.append(Column(f"{name} ({n_same + 1})" if n_same else name, header.get("engine") == "floor", scores))
+        columns.append(Column(f"{name} ({n_same + 1})" if n_same else name, header.get("engine") in _UNTRAINED, scores))
     return columns
 
 
@@ -98,7 +99,8 @@ def compare_to_floor(columns: Sequence[Column]) -> dict[str, list[str]]:
 
     Above and below mean that the two intervals do not touch.
     """
-    floor = next((column for column in columns if column.is_floor), None)
+    floors = sorted((column for column in columns if column.is_floor), key=_is_search)
+    floor = floors[0] if floors else None
     main = find_main(columns)
     found: dict[str, list[str]] = {"above": [], "level": [], "below": []}
     if floor is None or main.is_floor:
@@ -110,6 +112,10 @@ def compare_to_floor(columns: Sequence[Column]) -> dict[str, list[str]]:
             side = "above" if ours["low"] > theirs["high"] else "below" if ours["high"] < theirs["low"] else "level"
             found[side].append(scenario)
     return found
+
+
+def _is_search(column: Column) -> bool:
+    return column.scores.get("header", {}).get("engine") == "search"
 
 
 def find_differences(columns: Sequence[Column]) -> list[str]:

@@ -18,6 +18,11 @@ COMMANDS = {
     "report": ("eval.report", "draw scores as one HTML page"),
     "serve": ("serving.serve", "serve a checkpoint behind an OpenAI-compatible API"),
     "code": ("serving.code", "write the codes for a phrase"),
+    "check": ("icd10cm.check", "check lists of codes against the rules of the code set, each remark with its note"),
+    "notes": ("icd10cm.notes", "show what the tabular list says of a code"),
+    "search": ("icd10cm.lookup", "find codes by words, abbreviations, misspellings or the beginning of a code"),
+    "compare": ("icd10cm.compare", "compare two releases: added, deleted, retitled, successors"),
+    "update": ("data_gen.update", "write what an existing checkpoint must learn for a new release"),
 }
 """Command to the module whose `run(argv)` it calls, and what it does."""
 
