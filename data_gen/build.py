@@ -1,43 +1,28 @@
-"""The examples of one data set: titles, their variants split so that test texts are new, and texts of several conditions.
-
-Each variant comes from a random generator of its own (seed, variation, code), so a code's texts do not depend on which
-other codes are in the slice, nor on their order.
-"""
+"""The examples of one data set: titles, their variants split so that test texts are new, and texts of several conditions."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from data_gen.casing import cap_headline, cap_words
+from data_gen.checks import RowChecks
 from data_gen.examples import SPLITS, Example
-from data_gen.folding import fold_text, list_content_words
-from data_gen.lexicon import find_short_forms
-from data_gen.plan import MultiplePlan, Plan
+from data_gen.folding import fold_text
+from data_gen.joining import Joiner
+from data_gen.parallel import count_cores
+from data_gen.patients import Patients
+from data_gen.plan import Plan
+from data_gen.rule_writer import RuleWriter
+from data_gen.terms import collect_terms
 from data_gen.variations import VARIATIONS
-from data_gen.variations.multiple import join_texts
+from data_gen.writing import Propose, Text, Writer, write_variants
 from icd10cm.codeset import CodeSet
+from icd10cm.tabular import Tabular
 
-_MOST_MISSES = 50
-_MULTIPLE_ATTEMPTS = 6
-
-
-class Text(NamedTuple):
-    """One variant before it has a split.
-
-    Attributes:
-        text: as typed.
-        folded: the form in which it is compared.
-        content: its content words in order; texts that share them differ in small words only.
-        source: who wrote it.
-    """
-
-    text: str
-    folded: str
-    content: str
-    source: str
+_UNCODED_IN_NOTES = ("Z80", "Z81", "Z82", "Z83", "Z84")
+"""Family history: in a note the diseases of relatives are distractors, and so no code of a note is one of these."""
 
 
 class Built(NamedTuple):
@@ -56,7 +41,13 @@ class Built(NamedTuple):
     missing: Counter[str]
 
 
-def build_examples(codeset: CodeSet, codes: Sequence[str], plan: Plan, progress: Iterable[str] | None = None) -> Built:
+def build_examples(
+    codeset: CodeSet,
+    codes: Sequence[str],
+    plan: Plan,
+    progress: Iterable[str] | None = None,
+    propose: Propose | None = None,
+) -> Built:
     """Return every example of the plan.
 
     Args:
@@ -64,19 +55,29 @@ def build_examples(codeset: CodeSet, codes: Sequence[str], plan: Plan, progress:
         codes: the billable codes to write examples of.
         plan: how many of what, and the seed.
         progress: `codes` wrapped in a progress bar, if one is wanted.
+        propose: who writes the variants; the rules when omitted. Its texts pass the same checks, and are asked for in this
+            process.
     """
     built = Built({split: [] for split in SPLITS}, Counter(), Counter(), Counter())
-    titles = fold_titles(codeset)
-    written = _write_variants(codeset, progress or codes, plan, titles, built)
-    _drop_ambiguous(written, built.rejected)
+    tabular = Tabular.load(plan.tabular_file)
+    checks = RowChecks(codeset, tabular)
+    workers = (plan.workers or count_cores()) if propose is None else 1
+    writer = Writer(codeset, plan, checks, propose or build_rule_writer(codeset, tabular, plan))
+    written = write_variants(writer, codes, workers, progress or codes, built.rejected)
     pools = {split: {code: [codeset.title(code)] for code in codes} for split in SPLITS}
     for code in codes:
         _add_titles(codeset, code, built)
     for variation in VARIATIONS:
+        texts = written.pop(variation)
         for code in codes:
-            _add_variants(codeset, code, variation, written[variation][code], plan, pools, built)
-    _add_multiple(codeset, codes, plan, titles, pools, built)
+            _add_variants(codeset, code, variation, texts[code], plan, pools, built)
+    _add_joined(codeset, tabular, codes, plan, checks, pools, built)
     return built
+
+
+def build_rule_writer(codeset: CodeSet, tabular: Tabular, plan: Plan) -> RuleWriter:
+    """Return who writes by rules; the terms of codes are collected only where something asks for them."""
+    return RuleWriter(collect_terms(codeset, tabular, plan.index_files) if plan.count_variants("paraphrased") else {})
 
 
 def fold_titles(codeset: CodeSet) -> dict[str, str]:
@@ -86,77 +87,6 @@ def fold_titles(codeset: CodeSet) -> dict[str, str]:
         folded = fold_text(codeset.title(code))
         titles[folded] = "" if folded in titles else code
     return titles
-
-
-def _write_variants(
-    codeset: CodeSet, codes: Iterable[str], plan: Plan, titles: dict[str, str], built: Built
-) -> dict[str, dict[str, list[Text]]]:
-    """Return variation -> code -> distinct texts, none of them a title of the release."""
-    written: dict[str, dict[str, list[Text]]] = {variation: {} for variation in VARIATIONS}
-    for code in codes:
-        title = codeset.title(code)
-        known = {_join_content(title)}
-        for variation in VARIATIONS:
-            texts = _write_texts(title, code, variation, plan, titles, known, built.rejected)
-            known.update(text.content for text in texts)
-            written[variation][code] = texts
-    return written
-
-
-def _write_texts(
-    title: str, code: str, variation: str, plan: Plan, titles: dict[str, str], known: set[str], rejected: Counter[str]
-) -> list[Text]:
-    """Return distinct texts of one code and variation, enough for every split, with content words not `known` of the code."""
-    n_train, n_held = plan.train_variants.get(variation, 0), plan.count_held_out()
-    rng = random.Random(f"{plan.seed}:{variation}:{code}")
-    vary, source = VARIATIONS[variation], _name_source(variation, title)
-    texts: dict[str, Text] = {}
-    held: set[str] = set()
-    misses = trained = 0
-    while misses < _MOST_MISSES and trained < n_train:
-        misses += 1
-        text = vary(title, rng)
-        folded = fold_text(text) if text else ""
-        if text is None or folded in texts:
-            continue
-        content = _join_content(text)
-        if content in known:
-            continue
-        if folded in titles:
-            rejected["is the title of another code"] += 1
-            continue
-        texts[folded] = Text(text, folded, content, source)
-        misses = 0
-        if len(held) < n_held:
-            held.add(content)
-        trained += content not in held
-    return list(texts.values())
-
-
-def _join_content(text: str) -> str:
-    return " ".join(list_content_words(text))
-
-
-def _name_source(variation: str, title: str) -> str:
-    """Return `rules:clipped` for an abbreviated text whose title has no entry in the lexicon, else the variation's name."""
-    clipped = variation == "abbreviated" and not find_short_forms(title)
-    return "rules:clipped" if clipped else f"rules:{variation}"
-
-
-def _drop_ambiguous(written: dict[str, dict[str, list[Text]]], rejected: Counter[str]) -> None:
-    """Remove every text that was also written for another code, on all sides."""
-    owners: dict[str, str] = {}
-    ambiguous: set[str] = set()
-    for by_code in written.values():
-        for code, texts in by_code.items():
-            for text in texts:
-                if owners.setdefault(text.folded, code) != code:
-                    ambiguous.add(text.folded)
-    for by_code in written.values():
-        for code, texts in by_code.items():
-            kept = [text for text in texts if text.folded not in ambiguous]
-            rejected["is also a text of another code"] += len(texts) - len(kept)
-            by_code[code] = kept
 
 
 def _add_titles(codeset: CodeSet, code: str, built: Built) -> None:
@@ -169,7 +99,7 @@ def _add_titles(codeset: CodeSet, code: str, built: Built) -> None:
     for split in ("test", "validation"):
         free = [text for text in (title.lower(), cap_headline(title)) if text not in taken]
         if not free:
-            built.rejected[f"base {split}: every letter case is in another split"] += 1
+            built.rejected[f"base: every letter case of {split} is in another split"] += 1
             continue
         taken.add(free[0])
         _add(built, codeset, split, "base", free[0], (code,), "cms", f"base-{code}-{split}")
@@ -186,19 +116,21 @@ def _add_variants(
 ) -> None:
     """Add the texts of a code: test has its share first, then validation; at least one text stays in train."""
     wanted = plan.count_variants(variation)
-    split_texts = _hold_out(texts, plan, built.rejected)
+    split_texts = _hold_out(texts, plan, variation, built.rejected)
     split_texts["train"] = split_texts["train"][: plan.train_variants.get(variation, 0)]
     built.short[variation] += sum(map(len, split_texts.values())) < wanted
     built.missing[variation] += wanted > 0 and not texts
     number = 0
     for split, held in split_texts.items():
         for text in held:
-            pools[split][code].append(text.text)
+            # a frame such as `pt presents with …` is no item of a list
+            if variation != "paraphrased":
+                pools[split][code].append(text.text)
             _add(built, codeset, split, variation, text.text, (code,), text.source, f"{variation}-{code}-{number}")
             number += 1
 
 
-def _hold_out(texts: list[Text], plan: Plan, rejected: Counter[str]) -> dict[str, list[Text]]:
+def _hold_out(texts: list[Text], plan: Plan, variation: str, rejected: Counter[str]) -> dict[str, list[Text]]:
     """Return split to texts. What a held-out text says in the same words but for small ones is in no split."""
     groups: dict[str, list[Text]] = {}
     for text in texts:
@@ -208,55 +140,33 @@ def _hold_out(texts: list[Text], plan: Plan, rejected: Counter[str]) -> dict[str
     for split, number in (("test", plan.test_variants), ("validation", plan.validation_variants)):
         number = min(number, max(0, len(waiting) - 1))
         held[split] = [group[0] for group in waiting[:number]]
-        rejected["differs from a held-out text in small words only"] += sum(len(group) - 1 for group in waiting[:number])
+        if alike := sum(len(group) - 1 for group in waiting[:number]):
+            rejected[f"{variation}: differs from a held-out text in small words only"] += alike
         waiting = waiting[number:]
     return held | {"train": [text for group in waiting for text in group]}
 
 
-def _add_multiple(
+def _add_joined(
     codeset: CodeSet,
+    tabular: Tabular,
     codes: Sequence[str],
     plan: Plan,
-    titles: dict[str, str],
+    checks: RowChecks,
     pools: dict[str, dict[str, list[str]]],
     built: Built,
 ) -> None:
-    """Add texts of several conditions; a member is a title or a variant of the same split."""
-    taken = set(titles)
+    """Add texts of several conditions, then notes."""
+    taken = set(fold_titles(codeset))
     taken.update(fold_text(text) for by_code in pools.values() for pool in by_code.values() for text in pool)
-    for split in ("test", "validation", "train"):
-        for number in range(plan.multiple.count_rows(split)):
-            rng = random.Random(f"{plan.seed}:multiple:{split}:{number}")
-            for _ in range(_MULTIPLE_ATTEMPTS):
-                chosen = _choose_codes(codeset, codes, plan.multiple, rng)
-                text = join_texts([_choose_member(pools[split][code], rng) for code in chosen], rng)
-                folded = fold_text(text)
-                if folded not in taken:
-                    break
-                built.rejected["multiple: is another row's text"] += 1
-            else:
-                continue
-            taken.add(folded)
-            _add(built, codeset, split, "multiple", text, chosen, "rules:multiple", f"multiple-{split}-{number}")
-
-
-def _choose_codes(codeset: CodeSet, codes: Sequence[str], multiple: MultiplePlan, rng: random.Random) -> tuple[str, ...]:
-    """Return codes of different categories, as many as the slice has when it has too few."""
-    wanted = rng.randint(multiple.min_conditions, multiple.max_conditions)
-    chosen: dict[str, str] = {}
-    for _ in range(wanted * 10):
-        code = rng.choice(codes)
-        chosen.setdefault(codeset.category(code), code)
-        if len(chosen) == wanted:
-            break
-    return tuple(chosen.values())
-
-
-def _choose_member(pool: Sequence[str], rng: random.Random) -> str:
-    """Return the title, in lower case most of the time, or one of the split's variants."""
-    if len(pool) > 1 and rng.random() < 0.6:
-        return rng.choice(pool[1:])
-    return pool[0].lower() if rng.random() < 0.7 else pool[0]
+    coded = [code for code in codes if not code.startswith(_UNCODED_IN_NOTES)]
+    for scenario, joined_plan, drawn in (("multiple", plan.multiple, codes), ("note", plan.note, coded)):
+        if not drawn or not any(map(joined_plan.count_rows, SPLITS)):
+            continue
+        patients = Patients(codeset, tabular, drawn, joined_plan)
+        joiner = Joiner(scenario, codeset, patients, joined_plan, pools, plan.seed)
+        for row in joiner.write_rows(taken, checks, plan.workers or count_cores(), built.rejected):
+            name = f"{scenario}-{row.split}-{row.number}"
+            _add(built, codeset, row.split, scenario, row.text, row.codes, f"rules:{scenario}", name)
 
 
 def _add(

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 _CARD = """# Data set: clinical texts with ICD-10-CM codes
 
-{n_codes:,} billable codes of release {release}, {n_rows:,} examples, seed {seed}. Every text was written by rules from the
-CMS titles; no patient, no note and no language model was involved.
+{n_codes:,} billable codes of release {release}, {n_rows:,} examples, seed {seed}. {authors}
 
 ## Rows
 
@@ -39,9 +38,18 @@ CMS titles; no patient, no note and no language model was involved.
   train, compared without case, punctuation, extra white space and small words (of, with, in, due to …), and none is in both
   validation and test. The rules that wrote them are the same in all splits, so they say how well the model learned these
   rules, and little of how clinicians depart from them.
+- `paraphrased` puts a title or an inclusion term of the tabular list (`rules:inclusion_term`), or an entry of an index of
+  CMS (`rules:index`), into the frames of a note, about half with something denied, ruled out or of a relative, which adds
+  no code. A held-out text may share its title or term with a training text and differ in the frame. A model trained on
+  these rows has seen inclusion terms: a test made of inclusion terms no longer measures what it has not seen.
 - `multiple` joins two or more conditions; its members are titles or variants of the same split, so its test members
-  other than titles are new as well. Codes are in the order written, not in the order of a coding guideline.
-- No text stands for two codes: a text that is the title of another code, or that another code also got, is thrown away.
+  other than titles are new as well. Codes are in the order written, not in the order of a coding guideline. {plausible}
+- `note` are synthetic discharge summaries with the headings of MIMIC-IV notes. They train and test finding several codes
+  in a long text beside distractors; they hold no clinical reasoning, and a score on them says nothing of real notes.
+- No text stands for two codes: a text that is the title of another code or heading, or an inclusion term of another, or
+  that another code also got, is thrown away.
+- Every variant keeps the sides, digits, negations and encounter of its title and holds what its kind promises; what does
+  not is thrown away and counted below.
 
 ## Thrown away
 
@@ -55,14 +63,34 @@ CMS titles; no patient, no note and no language model was involved.
 
 {files}
 
-Licence: the titles are of the US government and in the public domain; the variants come with the project's MIT licence.
+Licence: the titles are of the US government and in the public domain; {licence}
 """
+
+_AUTHORS_RULES = """Every text was written by rules from the
+CMS titles; no patient, no note and no language model was involved."""
+
+_AUTHORS_MODEL = """The variants were written by the
+language model {models} (`llm:` in the column `source`) from the CMS titles, and passed the same row checks as texts of the
+rules; where this card speaks of rules, it was the model. What it wrote in vain lies in `rejected.jsonl` beside its answers."""
+
+_LICENCE_RULES = "the variants come with the project's MIT licence."
+_LICENCE_MODEL = "what may be done with the variants is in the terms of the model and of its provider."
+
+
+_PLAUSIBLE = """One patient may
+  have them all: no two of a category, no Excludes1 pair, one sex, ages and encounters that go together, no external cause
+  first. That they often occur together is not claimed."""
+_ANY = """They are
+  drawn without regard to what one patient may have, except that no two are of one category."""
 
 
 def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built, hashes: Mapping[str, str]) -> str:
     """Return the card of a data set; the same data set has the same card."""
     sources = Counter(example.source for rows in built.examples.values() for example in rows)
+    by_model = sorted(source.removeprefix("llm:") for source in sources if source.startswith("llm:"))
     return _CARD.format(
+        authors=_AUTHORS_MODEL.format(models=", ".join(by_model)) if by_model else _AUTHORS_RULES,
+        licence=_LICENCE_MODEL if by_model else _LICENCE_RULES,
         n_codes=len(codes),
         release=codeset.release,
         n_rows=sum(map(len, built.examples.values())),
@@ -70,6 +98,7 @@ def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built,
         rows=count_rows(built.examples),
         coverage=_list_coverage(len(codes), plan, built),
         n_clipped=sources["rules:clipped"],
+        plausible=_PLAUSIBLE if plan.multiple.plausible else _ANY,
         rejected=_build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",
         chapters=_count_chapters(codeset, codes, built.examples),
         files=_build_table(("file", "sha256"), sorted(hashes.items())),
@@ -88,6 +117,7 @@ def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
     rows: list[tuple[str | int, ...]] = [
         (name, plan.count_variants(name), n_codes - built.missing[name], built.short[name], built.missing[name])
         for name in VARIATIONS
+        if plan.count_variants(name)
     ]
     return _build_table(("variation", "asked for per code", "codes with any", "short", "none"), rows)
 

@@ -28,7 +28,9 @@ def cap_first(text: str) -> str:
 
 def lower_plain(text: str) -> str:
     """Return `text` in lower case, except words with a capital after their first letter (`STEMI`, `IIIA`, `mTOR`)."""
-    return " ".join(word if any(c.isupper() for c in word[1:]) else word.lower() for word in text.split(" "))
+    return " ".join(
+        lower if lower[1:] == word[1:] else word for word, lower in zip(text.split(" "), text.lower().split(" "), strict=True)
+    )
 
 
 def type_case(text: str, rng: random.Random) -> str:

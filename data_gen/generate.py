@@ -2,6 +2,7 @@
 
     python -m data_gen.generate --config configs/demo/data.yaml
     python -m data_gen.generate --config configs/data/full.yaml --dry-run
+    python -m data_gen.generate --config configs/data/llm.yaml --max-cost-usd 5
 
 Writes `train.parquet`, `validation.parquet`, `test.parquet`, `dataset_card.md` and `run.json` into `output_dir`.
 The same configuration gives the same bytes of all but `run.json`, which holds the time and the versions of this run.
@@ -13,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, FilePath
 from tqdm import tqdm
@@ -22,6 +23,9 @@ from data_gen.build import Built, build_examples
 from data_gen.card import build_card, count_rows
 from data_gen.examples import SPLITS, group_by_scenario, write_examples
 from data_gen.plan import Plan
+from data_gen.writers.session import LLMWriter, describe_store, fill_store, open_session, show_cost
+from data_gen.writers.settings import Backend
+from data_gen.writing import Propose
 from icd10cm.codeset import CodeSet, add_dot
 from icd10cm.config import load_settings
 from icd10cm.entry import run_entry, say
@@ -39,7 +43,7 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-class Settings(Plan):
+class Settings(Plan, Backend):
     """What to generate, from which codes, and where to."""
 
     code_file: FilePath | None = Field(None, description="CMS code or order file; the embedded release when null")
@@ -48,7 +52,7 @@ class Settings(Plan):
     )
     prefixes: list[str] | None = Field(None, min_length=1, description="only codes that begin with one of these; all when null")
     output_dir: Annotated[Path, AfterValidator(check_folder)] = Field(Path("outputs/data"), description="folder to write into")
-    dry_run: bool = Field(False, description="print counts and some rows, write nothing")
+    dry_run: bool = Field(False, description="print counts, some rows or the price, write nothing")
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -58,14 +62,36 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     codes = select_codes(codeset, settings.prefixes)
     if codeset.release == "unknown":
         say(f"warning: the name of {settings.code_file} has no year, so nothing can warn of mixed releases; say --release")
+    if settings.backend == "openai":
+        return write_by_model(codeset, codes, settings)
     if settings.dry_run:
         show_plan(codeset, codes, settings)
-        return None
-    with open_folder(settings.output_dir) as scratch:
-        built = build_examples(codeset, codes, settings, tqdm(codes, desc="variants", unit=" codes", mininterval=1))
-        write_files(scratch, codeset, codes, settings, built)
-    say(f"wrote {sum(map(len, built.examples.values())):,} examples of {len(codes):,} codes to {settings.output_dir}")
+    else:
+        write_folder(codeset, codes, settings)
     return None
+
+
+def write_by_model(codeset: CodeSet, codes: Sequence[str], settings: Settings) -> int:
+    """Ask a language model for what its store lacks, then write the data set; or print what that costs."""
+    with open_session(codeset, codes, settings, settings, settings.output_dir, read_only=settings.dry_run) as (tasks, store):
+        if settings.dry_run:
+            show_cost(tasks, store, settings.max_cost_usd, settings.batch)
+            return 0
+        status = fill_store(tasks, store, settings.max_cost_usd, settings.batch)
+        if not status:
+            write_folder(codeset, codes, settings, LLMWriter(tasks, store), llm=describe_store(tasks, store))
+        return status
+
+
+def write_folder(
+    codeset: CodeSet, codes: Sequence[str], settings: Settings, propose: Propose | None = None, **facts: Any
+) -> None:
+    """Write the data set into `output_dir`, its variants by the rules or by `propose`; `facts` go into `run.json`."""
+    with open_folder(settings.output_dir) as scratch:
+        progress = tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1)
+        built = build_examples(codeset, codes, settings, progress, propose)
+        write_files(scratch, codeset, codes, settings, built, **facts)
+    say(f"wrote {sum(map(len, built.examples.values())):,} examples of {len(codes):,} codes to {settings.output_dir}")
 
 
 def select_codes(codeset: CodeSet, prefixes: Sequence[str] | None) -> Sequence[str]:
@@ -97,7 +123,7 @@ def show_plan(codeset: CodeSet, codes: Sequence[str], settings: Settings) -> Non
             print(f"{scenario:12}{', '.join(example.codes):24}{example.text!r}")
 
 
-def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: Settings, built: Built) -> None:
+def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: Settings, built: Built, **facts: Any) -> None:
     """Write the data set, its card and `run.json` into `folder`."""
     hashes = {}
     for split in SPLITS:
@@ -113,6 +139,7 @@ def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: 
         outputs=hashes,
         code_source=codeset.source,
         n_codes=len(codes),
+        **facts,
     )
     write_json(folder / "run.json", header)
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 
 from data_gen.variations import VARIATIONS
+from icd10cm.codeset import CHAPTER_TITLES
 from icd10cm.config import Settings, suggest_name
 
 
-class MultiplePlan(Settings):
-    """Texts that name several conditions."""
+class JoinedPlan(Settings):
+    """Texts that name several conditions of one patient."""
 
     train: int = Field(0, ge=0, description="rows in train")
     validation: int = Field(0, ge=0, description="rows in validation")
     test: int = Field(0, ge=0, description="rows in test")
-    min_conditions: int = Field(2, ge=2, le=12, description="fewest conditions in a text")
-    max_conditions: int = Field(4, ge=2, le=12, description="most conditions in a text")
+    min_conditions: int = Field(2, ge=1, le=12, description="fewest conditions in a text")
+    max_conditions: int = Field(4, ge=1, le=12, description="most conditions in a text")
+    plausible: bool = Field(
+        True, description="only conditions that one patient may have: sex, age, Excludes1, sides and encounters go together"
+    )
+    chapter_weights: dict[int, float] = Field(
+        default_factory=dict, description="chapter number to how often its codes come up; every code alike when empty"
+    )
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -25,9 +32,35 @@ class MultiplePlan(Settings):
             raise ValueError(f"min_conditions {self.min_conditions} is above max_conditions {self.max_conditions}")
         return self
 
+    @field_validator("chapter_weights")
+    @classmethod
+    def _check_weights(cls, weights: dict[int, float]) -> dict[int, float]:
+        for chapter, weight in weights.items():
+            if chapter not in CHAPTER_TITLES:
+                raise ValueError(f"chapter {chapter} is none of 1 to {len(CHAPTER_TITLES)}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of chapter {chapter} should be 0 or more, not {weight}")
+        if weights and not any(weights.values()):
+            raise ValueError("all weights are 0")
+        return weights
+
     def count_rows(self, split: str) -> int:
         """Return the number of rows of a split."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
+
+class MultiplePlan(JoinedPlan):
+    """Lists and sentences of several conditions."""
+
+    min_conditions: int = Field(2, ge=2, le=12, description="fewest conditions in a text")
+    max_conditions: int = Field(4, ge=2, le=12, description="most conditions in a text")
+
+
+class NotePlan(JoinedPlan):
+    """Discharge summaries."""
+
+    min_conditions: int = Field(2, ge=1, le=12, description="fewest conditions in a note")
+    max_conditions: int = Field(8, ge=1, le=12, description="most conditions in a note")
 
 
 class Plan(Settings):
@@ -43,6 +76,12 @@ class Plan(Settings):
     multiple: MultiplePlan = Field(
         default_factory=lambda: MultiplePlan.model_validate({}), description="texts that name several conditions"
     )
+    note: NotePlan = Field(default_factory=lambda: NotePlan.model_validate({}), description="synthetic discharge summaries")
+    tabular_file: FilePath | None = Field(None, description="tabular list XML of CMS; the embedded one when null")
+    index_files: list[FilePath] = Field(
+        default_factory=list, description="index XMLs of CMS whose entries paraphrase codes: Alphabetic, External Cause …"
+    )
+    workers: int = Field(0, ge=0, description="processes that write, one per core when 0; the data do not depend on it")
 
     @field_validator("train_variants")
     @classmethod

@@ -150,7 +150,7 @@ def plan_multiple(settings: Any, n_taught: int) -> Any:
 def build_update(new: CodeSet, lesson: Lesson, settings: Any) -> Built:
     """Return the examples: those of a data set of all the codes, with fewer of what is only rehearsed, and former titles."""
     codes = lesson.codes
-    built = build_examples(new, codes, settings, tqdm(codes, desc="variants", unit=" codes", mininterval=1))
+    built = build_examples(new, codes, settings, tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1))
     rehearsed, written = set(lesson.rehearsed), Counter[tuple[str, str]]()
     kept = []
     for example in built.examples["train"]:

@@ -10,7 +10,8 @@ _WORTH = (1.0, 0.85, 0.7, 0.55)
 """What a correction of no, one, two or three edits is worth."""
 _OTHER_START, _BY_ROOT = 0.95, 0.95
 """Misspellings seldom begin with a wrong letter; a word nearer by its root may be another word of that root."""
-_MOST = 6
+_MOST, _CLOSE = 6, 0.2
+"""The most corrections of a word, none of them this much less likely than the best."""
 _LONGEST = 40
 _SHORTEST_ALIAS, _ALIAS_COUNT = 5, 50
 _SHORTEST_ROOT = 6
@@ -61,22 +62,22 @@ class Speller:
         if not edits or len(word) > _LONGEST:
             return []
         found: dict[str, float] = {}
-        for spelling, distance, _ in process.extract(
-            word, self._list_spellings(len(word), edits), scorer=OSA.distance, score_cutoff=edits, limit=64
-        ):
+        spellings = self._list_spellings(len(word), edits)
+        for spelling, distance, _ in process.extract(word, spellings, scorer=OSA.distance, score_cutoff=edits, limit=64):
             worth = _WORTH[int(distance)] * (1.0 if spelling[0] == word[0] else _OTHER_START)
             for target in self._spellings[spelling]:
                 if target != word:
                     found[target] = max(found.get(target, 0.0), worth if target == spelling else worth * _BY_ROOT)
         ranked = sorted(found.items(), key=lambda pair: (-pair[1], -self._counts.get(pair[0], _ALIAS_COUNT), pair[0]))
-        return [pair for pair in ranked if pair[1] >= ranked[0][1] - 0.2][:_MOST]
+        return [pair for pair in ranked if pair[1] >= ranked[0][1] - _CLOSE][:_MOST]
 
     def _list_spellings(self, length: int, edits: int) -> list[str]:
         """Return the spellings that differ from a word of `length` by no more letters than `edits`."""
-        if (length, edits) not in self._near_length:
+        key = (length, edits)
+        if key not in self._near_length:
             lengths = range(length - edits, length + edits + 1)
-            self._near_length[length, edits] = [spelling for near in lengths for spelling in self._by_length.get(near, ())]
-        return self._near_length[length, edits]
+            self._near_length[key] = [spelling for size in lengths for spelling in self._by_length.get(size, ())]
+        return self._near_length[key]
 
 
 def _count_allowed_edits(word: str) -> int:

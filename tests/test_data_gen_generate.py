@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -23,6 +24,8 @@ import yaml
 
 from data_gen.build import build_examples
 from data_gen.generate import Settings, open_folder
+from data_gen.plan import Plan
+from data_gen.variations import VARIATIONS
 from icd10cm import CodeSet
 from icd10cm.config import check_settings, read_yaml
 
@@ -83,8 +86,9 @@ def test_another_seed_gives_other_texts(folder: Path, tmp_path: Path) -> None:
 
 def test_texts_of_a_code_do_not_depend_on_the_slice(rows: list[dict], tmp_path: Path) -> None:
     call_generate("--config", SMALL, "--output-dir", tmp_path / "slice", "--prefixes", "J44", "N17")
-    part = {row["id"]: row for row in read_rows(tmp_path / "slice") if row["scenario"] != "multiple"}
-    whole = {row["id"]: row for row in rows if row["scenario"] != "multiple" and row["codes"][0][:3] in ("J44", "N17")}
+    joined = ("multiple", "note")
+    part = {row["id"]: row for row in read_rows(tmp_path / "slice") if row["scenario"] not in joined}
+    whole = {row["id"]: row for row in rows if row["scenario"] not in joined and row["codes"][0][:3] in ("J44", "N17")}
     assert part == whole and len(part) > 50
 
 
@@ -116,7 +120,7 @@ def test_held_out_texts_differ_from_train_by_more_than_small_words(rows: list[di
     small = r"\b(?:secondary to|due to|of|with|in|to|for|on|by|from|and|the|a|an|causing|associated|involving|induced|after)\b"
     content: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
-        if row["scenario"] in ("reordered", "abbreviated", "typo"):
+        if row["scenario"] in VARIATIONS:
             content[row["codes"][0], squash(re.sub(small, " ", squash(row["text"])))].add(row["split"])
     assert [key for key, splits in content.items() if len(splits) > 1] == []
 
@@ -149,11 +153,11 @@ def test_base_has_the_published_title_and_held_out_casings(rows: list[dict], cod
 def test_held_out_variants_leave_their_code_one_in_train(rows: list[dict]) -> None:
     splits: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in rows:
-        if row["scenario"] in ("reordered", "abbreviated", "typo"):
+        if row["scenario"] in VARIATIONS:
             splits[row["scenario"], row["codes"][0]][row["split"]] += 1
     assert all(counts["train"] >= 1 for counts in splits.values())
     assert all(counts["test"] >= 1 for counts in splits.values() if counts.total() > 1)
-    assert {scenario for scenario, _ in splits} == {"reordered", "abbreviated", "typo"}
+    assert {scenario for scenario, _ in splits} == set(VARIATIONS)
 
 
 def test_multiple_joins_codes_of_different_categories(rows: list[dict]) -> None:
@@ -167,7 +171,7 @@ def test_multiple_joins_codes_of_different_categories(rows: list[dict]) -> None:
 def test_members_of_multiple_are_titles_or_texts_of_their_split(rows: list[dict], codes: CodeSet) -> None:
     said = defaultdict(set)
     for row in rows:
-        if row["scenario"] != "multiple":
+        if row["scenario"] not in ("multiple", "note"):
             said[row["split"], row["codes"][0]].add(squash(row["text"]))
     for row in rows:
         if row["scenario"] == "multiple":
@@ -180,7 +184,7 @@ def test_members_of_multiple_are_titles_or_texts_of_their_split(rows: list[dict]
 def test_card_counts_what_the_files_hold_and_says_what_base_measures(folder: Path, rows: list[dict]) -> None:
     card = (folder / "dataset_card.md").read_text(encoding="utf-8")
     counts = Counter((row["scenario"], row["split"]) for row in rows)
-    for scenario in ("base", "reordered", "abbreviated", "typo", "multiple"):
+    for scenario in ("base", *VARIATIONS, "multiple", "note"):
         cells = " | ".join(f"{counts[scenario, split]:,}" for split in SPLITS)
         assert f"| {scenario} | {cells} |" in card
     for name in FILES[:3]:
@@ -200,7 +204,7 @@ def test_dry_run_prints_counts_and_rows_and_writes_nothing(tmp_path: Path) -> No
     done = call_generate("--config", SMALL, "--output-dir", tmp_path / "none", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
-    for scenario in ("base", "reordered", "abbreviated", "typo", "multiple"):
+    for scenario in ("base", *VARIATIONS, "multiple", "note"):
         assert f"| {scenario} |" in done.stdout and re.search(rf"^{scenario} +[A-Z]\d", done.stdout, re.M)
 
 
@@ -231,6 +235,10 @@ def test_three_mistakes_are_named_in_one_line(tmp_path: Path) -> None:
         (["--train-variants", "{abreviated: 2}"], ["'abreviated'", "'abbreviated'"]),
         (["--train-variants", "{typo: -1}"], ["typo", "-1"]),
         (["--multiple", "{train: 5, min_conditions: 4, max_conditions: 3}"], ["min_conditions 4", "max_conditions 3"]),
+        (["--multiple", "{train: 5, chapter_weights: {23: 1}}"], ["chapter 23", "1 to 22"]),
+        (["--note", "{train: 5, chapter_weights: {9: 0}}"], ["all weights are 0"]),
+        (["--index-files", "LICENSE"], ["LICENSE", "not well-formed XML"]),
+        (["--tabular-file", "none.xml"], ["none.xml"]),
         (["--output-dir", "README.md"], ["README.md", "is a file"]),
         (["--output-dir", "README.md/data"], ["README.md", "is a file"]),
         (["--code-file", "README.md"], ["README.md"]),
@@ -323,6 +331,79 @@ def test_demo_slice_is_of_real_codes_with_held_out_variants(codes: CodeSet) -> N
         assert built.missing[variation] <= 0.05 * len(chosen)
     real = {example.codes for rows in built.examples.values() for example in rows if example.source == "rules:abbreviated"}
     assert len(real) >= 0.95 * len(chosen)
+
+
+PLAN = {
+    "train_variants": {"reordered": 2, "abbreviated": 2, "typo": 2, "paraphrased": 2},
+    "multiple": {"train": 20},
+    "note": {"train": 5},
+}
+
+
+def test_data_are_the_same_with_one_and_with_three_processes(codes: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_gen.writing._FEWEST_PER_PROCESS", 10)
+    monkeypatch.setattr("data_gen.joining._FEWEST_PER_PROCESS", 5)
+    chosen = codes.select(["E11", "S52.0", "O14", "P07"])
+    one, three = (build_examples(codes, chosen, Plan.model_validate(PLAN | {"workers": n})) for n in (1, 3))
+    assert one == three and len(one.examples["train"]) > 1500
+
+
+TITLE, TURNED = "Acute kidney failure with tubular necrosis", "tubular necrosis with acute kidney failure"
+
+
+def test_texts_of_another_writer_pass_the_same_checks_and_splits(codes: CodeSet) -> None:
+    said = {
+        "abbreviated": ["AKF w/ tub necr", TITLE, "AKF w/o tub necr", "ARF w/ tubular necrosis"],
+        "typo": ["Acute kidny failure with tubular necrosis", TITLE, "ATN"],
+        "reordered": [TURNED, "necrosis of tubules", "kidney failure, acute, with tubular necrosis"],
+        "paraphrased": ["ATN, N17.0", "Acute cortical necrosis", "his renal tubules died off", "left renal tubules died"],
+    }
+    asked = []
+
+    def propose(variation: str, code: str, title: str, rng: random.Random) -> Iterator[tuple[str, str]]:
+        asked.append((variation, code, title))
+        yield from ((text, "llm:test") for text in said[variation])
+
+    plan = Plan.model_validate({"train_variants": PLAN["train_variants"], "validation_variants": 0, "test_variants": 1})
+    built = build_examples(codes, ["N17.0"], plan, propose=propose)
+    texts = {example.text for rows in built.examples.values() for example in rows if example.scenario != "base"}
+    assert texts == {
+        "AKF w/ tub necr", "ARF w/ tubular necrosis", "Acute kidny failure with tubular necrosis", TURNED,
+        "kidney failure, acute, with tubular necrosis", "his renal tubules died off",
+    }  # fmt: skip
+    assert {example.source for rows in built.examples.values() for example in rows} == {"cms", "llm:test"}
+    assert sorted(asked) == sorted((variation, "N17.0", codes.title("N17.0")) for variation in VARIATIONS)
+    assert built.rejected["paraphrased: carries a code"] == 1
+    assert built.rejected["abbreviated: changes a side, digit, negation or encounter"] == 1
+    assert Counter(example.scenario for example in built.examples["test"])["abbreviated"] == 1
+
+
+def test_plausible_is_what_keeps_men_from_being_pregnant(codes: CodeSet) -> None:
+    chosen = codes.select(["O14", "N40"])
+    plans = {}
+    for plausible in (True, False):
+        multiple = {"train": 40, "max_conditions": 2, "plausible": plausible}
+        plans[plausible] = build_examples(codes, chosen, Plan.model_validate({"train_variants": {}, "multiple": multiple}))
+    rows = [example for example in plans[False].examples["train"] if example.scenario == "multiple"]
+    assert rows and all(len(example.codes) == 2 for example in rows)
+    assert [example for example in plans[True].examples["train"] if example.scenario == "multiple"] == []
+    assert plans[True].rejected["multiple: no two conditions of the slice go together"] > 0
+
+
+def test_chapter_weights_choose_what_comes_up(codes: CodeSet) -> None:
+    multiple = {"train": 30, "chapter_weights": {9: 3, 10: 1}}
+    built = build_examples(codes, codes.codes[::50], Plan.model_validate({"train_variants": {}, "multiple": multiple}))
+    drawn = Counter(code[0] for example in built.examples["train"] if example.scenario == "multiple" for code in example.codes)
+    assert set(drawn) == {"I", "J"} and drawn["I"] > drawn["J"]
+
+
+def test_entries_of_an_index_paraphrase_their_code(codes: CodeSet, shared_data: Path) -> None:
+    index = shared_data / "icd10cm" / "icd10cm_eindex_2026.xml.gz"
+    plan = Plan.model_validate({"train_variants": {"paraphrased": 6}, "index_files": [str(index)]})
+    built = build_examples(codes, codes.select(["V94", "W20"]), plan)
+    texts = [example for rows in built.examples.values() for example in rows if example.source == "rules:index"]
+    assert any("barefoot water skier" in example.text.casefold() for example in texts if example.codes[0].startswith("V94.4"))
+    assert all("encounter" in example.text.casefold() or "sequela" in example.text.casefold() for example in texts)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "data").glob("*.yaml")), ids=lambda path: path.name)

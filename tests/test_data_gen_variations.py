@@ -15,7 +15,7 @@ from data_gen.variations import VARIATIONS
 from data_gen.variations.multiple import join_texts
 from icd10cm import CodeSet
 
-LEXICON = Path(__file__).parent.parent / "data_gen" / "lexicon.csv"
+LEXICON = Path(__file__).parent.parent / "icd10cm" / "lexicon.csv"
 SMALL_WORDS = {
     "a", "affecting", "after", "an", "and", "as", "associated", "at", "by", "caused", "causing", "complicating", "due",
     "during", "following", "for", "from", "in", "induced", "into", "involving", "of", "on", "the", "to", "with",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from data_gen.variations import abbreviated, reordered, typo
+from data_gen.variations import abbreviated, paraphrased, reordered, typo
 
 Variation = Callable[[str, random.Random], str | None]
 """One attempt: a title to a variant of it, or None when there is nothing to do."""
@@ -14,4 +14,5 @@ VARIATIONS: dict[str, Variation] = {
     "reordered": reordered.vary,
     "abbreviated": abbreviated.vary,
     "typo": typo.vary,
+    "paraphrased": paraphrased.vary,
 }

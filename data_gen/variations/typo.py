@@ -1,7 +1,7 @@
 """Misspellings: one to three slips of finger or ear per text, never in what carries the meaning.
 
-Digits, laterality (left, right, bilateral) and negations (without, not, non-) stay as they are, and no slip turns
-one word of a title into another word of any title (`ileum` into `ilium`, `hyper-` into `hypo-`).
+Digits, laterality (left, right, bilateral), negations (without, not, non-) and the encounter stay as they are, and no slip
+turns one word of a title into another word of any title (`ileum` into `ilium`, `hyper-` into `hypo-`).
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ _PROTECTED = frozenset(
         "never",
         "except",
         "nontraumatic",
+        "initial",
+        "subsequent",
+        "encounter",
+        "sequela",
     )
 )
 _PROTECTED_START = re.compile(

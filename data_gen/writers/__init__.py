@@ -1,0 +1,1 @@
+"""Texts written by a language model behind any OpenAI-compatible API: asked once, kept, priced before they are asked for."""

@@ -1,0 +1,125 @@
+"""Whom to ask for texts, how fast, and for how much."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, FilePath, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from data_gen.writers.address import is_this_machine
+from icd10cm.config import Settings
+
+_OURS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "response_format", "stream", "n")
+
+
+class Prices(Settings):
+    """What the provider charges, as read from its price list on a day."""
+
+    as_of: date = Field(description="day on which the prices were read, such as 2026-11-21")
+    input_per_million_usd: float = Field(ge=0, description="US dollars per million input tokens")
+    output_per_million_usd: float = Field(ge=0, description="US dollars per million output tokens")
+    batch_discount: float = Field(0.5, ge=0, le=1, description="share taken off by the Batch API")
+
+
+class WriterSettings(Settings):
+    """A language model that writes texts. The key comes from the environment variable `OPENAI_API_KEY` only."""
+
+    base_url: str = Field(description="such as https://api.openai.com/v1, or http://127.0.0.1:8000/v1 for a vLLM of your own")
+    model: str = Field(min_length=1, description="name of the model on that server")
+    store: Path | None = Field(None, description="folder of the answers; output_dir with `_answers` behind it when null")
+    structured: Literal["json_schema", "json_object", "text"] = Field(
+        "json_schema", description="response_format to ask for; text for servers that know none"
+    )
+    temperature: float | None = Field(1.0, ge=0, le=2, description="left out of the request when null")
+    max_tokens: PositiveInt = Field(
+        600, description="most tokens of an answer; doubled for the next attempt after a cut answer"
+    )
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="what the server calls that limit; OpenAI's reasoning models want max_completion_tokens"
+    )
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="more keys of the request, such as reasoning_effort")
+    spare: NonNegativeInt = Field(3, description="texts asked for beyond those wanted, since row checks refuse some")
+    attempts: PositiveInt = Field(2, description="requests for a code and variation whose answers cannot be read, paid each")
+    concurrency: PositiveInt = Field(16, description="requests under way at a time")
+    requests_per_minute: PositiveInt | None = Field(None, description="no more than that; the provider's headers count too")
+    tokens_per_minute: PositiveInt | None = Field(None, description="no more than that, input and output together")
+    timeout: PositiveFloat = Field(120.0, description="seconds to wait for an answer")
+    retries: NonNegativeInt = Field(6, description="how often a request that failed in passing is sent again")
+    prices: Prices | None = Field(None, description="needed for an address that is not this machine")
+    examples_file: FilePath | None = Field(
+        None, description="texts whose style to follow, one a line; taken for clinical text, which does not leave this machine"
+    )
+    allow_clinical_text_to_leave: bool = Field(
+        False,
+        description="true: the lines of examples_file may be sent to another machine. Credentialed data (MIMIC) may not, "
+        "unless its data use agreement and the provider's terms allow it",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8000/v1")
+        if parts.username or parts.password:
+            raise ValueError("an address holds no password; the key comes from the environment variable OPENAI_API_KEY")
+        return url.rstrip("/")
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        taken = [key for key in extra if key in _OURS]
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be set here; the writer sets it")
+        return extra
+
+    @model_validator(mode="after")
+    def _check_leaving(self) -> Self:
+        if is_this_machine(self.base_url):
+            return self
+        if self.examples_file and not self.allow_clinical_text_to_leave:
+            raise ValueError(
+                f"{self.examples_file} counts as clinical text, which may not leave this machine for "
+                f"{urlsplit(self.base_url).hostname}; use a server on this machine, or set allow_clinical_text_to_leave: true "
+                "where the data use agreement permits it (PhysioNet's does not for most services)"
+            )
+        if self.prices is None:
+            raise ValueError(
+                f"prices are needed for {urlsplit(self.base_url).hostname}: "
+                "{as_of: 2026-11-21, input_per_million_usd: 0.15, output_per_million_usd: 0.60} with the provider's own figures"
+            )
+        return self
+
+
+class Backend(Settings):
+    """Who writes the texts of the variations: the rules, or a language model."""
+
+    backend: Literal["rules", "openai"] = Field(
+        "rules", description="who writes: rules (offline), or openai: any API that speaks OpenAI's, described by writer"
+    )
+    writer: WriterSettings | None = Field(None, description="whom to ask: {base_url: …, model: …}; for backend openai")
+    batch: bool = Field(False, description="use the Batch API: submit, leave, and collect by the same command; backend openai")
+    max_cost_usd: float | None = Field(None, description="spend no more than that over all runs with one store; backend openai")
+
+    @field_validator("max_cost_usd")
+    @classmethod
+    def _check_budget(cls, limit: float | None) -> float | None:
+        if limit is not None and not 0 < limit < float("inf"):
+            raise ValueError(f"{limit:g} pays for no request; give an amount above 0, or leave it out for no limit")
+        return limit
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> Self:
+        if self.backend == "openai":
+            if self.writer is None:
+                raise ValueError("backend openai needs `writer: {base_url: http://127.0.0.1:8000/v1, model: …}`")
+            if self.max_cost_usd is not None and self.writer.prices is None:
+                raise ValueError("max_cost_usd needs `writer.prices`; without prices nothing can be counted")
+            return self
+        unused = [name for name in ("batch", "max_cost_usd") if getattr(self, name)]
+        if unused:
+            raise ValueError(f"{' and '.join(unused)} would have no effect: backend is rules; set backend: openai")
+        return self
