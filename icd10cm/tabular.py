@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -21,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from icd10cm.cms_files import read_bytes
 from icd10cm.embedded import RELEASE, find_cache_folder
 from icd10cm.errors import UnknownCodeError
 from icd10cm.references import NodeIndex, resolve
-from icd10cm.run_header import hash_file, write_text
+from icd10cm.run_header import write_text
 from icd10cm.tabular_xml import RawTabular, find_sevenths, iterate_leaves, pad_code, read_tabular_xml
 
 _PACKAGE = "simple-icd-10-cm"
@@ -91,7 +93,7 @@ class Tabular:
         """
         if path is None:
             return _load_embedded()
-        return _load_file(Path(path), f"tabular-{_hash_xml(Path(path))[:16]}", str(path))
+        return _load_file(Path(path), f"tabular-{hashlib.sha256(read_bytes(Path(path))).hexdigest()[:16]}", str(path))
 
     def all_notes(self) -> tuple[Note, ...]:
         """Return every note of the file, in its order."""
@@ -143,15 +145,6 @@ class Tabular:
         for note in self._notes:
             by_node.setdefault(note.node, []).append(note)
         return by_node
-
-
-def _hash_xml(path: Path) -> str:
-    """Return the sha256 of a file. Raises `CodeFileError` in the words of the reader when it cannot be read."""
-    try:
-        return hash_file(path)
-    except OSError:
-        read_tabular_xml(path)
-        raise
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 
 from data_gen.casing import cap_first, lower_plain, type_case
 from data_gen.distractors import write_distractor
@@ -127,8 +126,3 @@ def _join(text: str, distractor: str, rng: random.Random) -> str:
         # a comma would carry `denies` on to the condition
         return f"{distractor}. {cap_first(text)}"
     return joint.format(text, cap_first(distractor) if joint == "{}. {}" else distractor)
-
-
-def list_frames() -> Sequence[str]:
-    """Return every frame, with `{}` for the phrase."""
-    return tuple(dict.fromkeys(frame for frames in _FRAMES.values() for frame in frames))

@@ -28,11 +28,6 @@ def find_laterality_conflicts(case: Case) -> Iterator[Finding]:
                     yield finding
 
 
-def find_side(code: str, knowledge: Knowledge) -> str | None:
-    """Return `right`, `left`, `bilateral`, `unspecified` (where its siblings have sides) or None."""
-    return _describe(code, knowledge)[0]
-
-
 def _compare(first: str, second: str, knowledge: Knowledge) -> Finding | None:
     codes = knowledge.codes
     (side, condition), (other_side, other_condition) = _describe(first, knowledge), _describe(second, knowledge)
