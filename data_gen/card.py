@@ -38,7 +38,7 @@ _CARD = """# Data set: clinical texts with ICD-10-CM codes
   train, compared without case, punctuation, extra white space and small words (of, with, in, due to …), and none is in both
   validation and test. The rules that wrote them are the same in all splits, so they say how well the model learned these
   rules, and little of how clinicians depart from them.
-- `paraphrased` puts a title or an inclusion term of the tabular list (`rules:inclusion_term`), or an entry of an index of
+{unseen}- `paraphrased` puts a title or an inclusion term of the tabular list (`rules:inclusion_term`), or an entry of an index of
   CMS (`rules:index`), into the frames of a note, about half with something denied, ruled out or of a relative, which adds
   no code. A held-out text may share its title or term with a training text and differ in the frame. A model trained on
   these rows has seen inclusion terms: a test made of inclusion terms no longer measures what it has not seen.
@@ -64,6 +64,12 @@ _CARD = """# Data set: clinical texts with ICD-10-CM codes
 {files}
 
 Licence: the titles are of the US government and in the public domain; {licence}
+"""
+
+_UNSEEN = """- Of {n_codes:,} *codes* train has the titles and no variant, nor any text of several conditions with one of them. Rows
+  with such a code say `code` in the column `held_out` ({n_code:,} rows), all other rows of validation and test `variant`
+  ({n_variant:,} rows). `code` asks whether a model can apply what it learned of variants to a title alone; siblings of the
+  code, with the same words and another side or encounter, are mostly in train.
 """
 
 _AUTHORS_RULES = """Every text was written by rules from the
@@ -98,6 +104,7 @@ def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built,
         rows=count_rows(built.examples),
         coverage=_list_coverage(len(codes), plan, built),
         n_clipped=sources["rules:clipped"],
+        unseen=_describe_unseen(built),
         plausible=_PLAUSIBLE if plan.multiple.plausible else _ANY,
         rejected=_build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",
         chapters=_count_chapters(codeset, codes, built.examples),
@@ -120,6 +127,17 @@ def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
         if plan.count_variants(name)
     ]
     return _build_table(("variation", "asked for per code", "codes with any", "short", "none"), rows)
+
+
+def _describe_unseen(built: Built) -> str:
+    if not built.unseen:
+        return ""
+    held = [example for split in SPLITS[1:] for example in built.examples[split]]
+    return _UNSEEN.format(
+        n_codes=len(built.unseen),
+        n_code=sum(example.held_out == "code" for example in held),
+        n_variant=sum(example.held_out == "variant" for example in held),
+    )
 
 
 def _count_chapters(codeset: CodeSet, codes: Sequence[str], examples: Mapping[str, Sequence[Example]]) -> str:

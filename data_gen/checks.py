@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from data_gen.folding import fold_text, list_content_words
 from data_gen.lexicon import find_short_forms
@@ -147,7 +147,7 @@ def _check_reordered(title: str, text: str, source: str) -> str | None:
     return None if _list_negated(after) <= _list_negated(before, _NEAR) else "negates something else"
 
 
-def _list_negated(content: list[str], near: int = 1) -> set[tuple[str, str]]:
+def _list_negated(content: Sequence[str], near: int = 1) -> set[tuple[str, str]]:
     """Return (negation, word) for the `near` words after each negation."""
     places = [place for place, word in enumerate(content) if word in _NEGATIONS]
     return {(content[place], word) for place in places for word in content[place + 1 : place + 1 + near]}

@@ -30,6 +30,7 @@ class Example(NamedTuple):
         split: one of `SPLITS`.
         source: who wrote the text, such as `cms` or `rules:typo`.
         release: release of the code set the codes are valid in.
+        held_out: what train lacks: `variant` (this text), `code` (every variant of one of the codes); empty in train.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Example(NamedTuple):
     split: str
     source: str
     release: str
+    held_out: str = ""
 
 
 SCHEMA = pa.schema([(name, pa.list_(pa.string()) if name == "codes" else pa.string()) for name in Example._fields])
@@ -57,7 +59,7 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Read examples from parquet or JSONL; `split`, `source` and `release` may be absent and are then empty.
+    """Read examples from parquet or JSONL; `split`, `source`, `release` and `held_out` may be absent and are then empty.
 
     Raises:
         DataError: the file is missing or broken, or lacks one of `id`, `scenario`, `text`, `codes`.
@@ -81,5 +83,5 @@ def group_by_scenario(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def _build_example(row: dict) -> Example:
-    optional = {name: row.get(name) or "" for name in ("split", "source", "release")}
+    optional = {name: row.get(name) or "" for name in ("split", "source", "release", "held_out")}
     return Example(row["id"], row["scenario"], row["text"], tuple(row["codes"] or ()), **optional)

@@ -3,6 +3,8 @@
     python -m data_gen.generate --config configs/demo/data.yaml
     python -m data_gen.generate --config configs/data/full.yaml --dry-run
     python -m data_gen.generate --config configs/data/llm.yaml --max-cost-usd 5
+    python -m data_gen.generate --config configs/data/full.yaml --shard 2/4   # one of four jobs, on any machine
+    python -m data_gen.generate --config configs/data/full.yaml --join       # when all four are done: the same data
 
 Writes `train.parquet`, `validation.parquet`, `test.parquet`, `dataset_card.md` and `run.json` into `output_dir`.
 The same configuration gives the same bytes of all but `run.json`, which holds the time and the versions of this run.
@@ -11,18 +13,19 @@ The same configuration gives the same bytes of all but `run.json`, which holds t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, FilePath
+from pydantic import AfterValidator, Field, FilePath, model_validator
 from tqdm import tqdm
 
-from data_gen.build import Built, build_examples
+from data_gen.build import Builder, Built, build_examples
 from data_gen.card import build_card, count_rows
 from data_gen.examples import SPLITS, group_by_scenario, write_examples
 from data_gen.plan import Plan
+from data_gen.shards import Shard, ShardFolder, ShardNumber
 from data_gen.writers.session import LLMWriter, describe_store, fill_store, open_session, show_cost
 from data_gen.writers.settings import Backend
 from data_gen.writing import Propose
@@ -52,7 +55,17 @@ class Settings(Plan, Backend):
     )
     prefixes: list[str] | None = Field(None, min_length=1, description="only codes that begin with one of these; all when null")
     output_dir: Annotated[Path, AfterValidator(check_folder)] = Field(Path("outputs/data"), description="folder to write into")
+    shard: Shard = Field(None, description="write only the variants of one of n equal parts of the codes, such as 2/4")
+    join: bool = Field(False, description="join the parts that --shard wrote into the data set")
     dry_run: bool = Field(False, description="print counts, some rows or the price, write nothing")
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if self.shard and self.join:
+            raise ValueError("--shard writes one part and --join joins them; give one of the two")
+        if self.backend == "openai" and (self.shard or self.join):
+            raise ValueError("shards are for backend rules; one process asks a language model as fast as it may be asked")
+        return self
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -66,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return write_by_model(codeset, codes, settings)
     if settings.dry_run:
         show_plan(codeset, codes, settings)
+    elif settings.shard:
+        write_shard(codeset, codes, settings, settings.shard)
     else:
         write_folder(codeset, codes, settings)
     return None
@@ -87,11 +102,31 @@ def write_folder(
     codeset: CodeSet, codes: Sequence[str], settings: Settings, propose: Propose | None = None, **facts: Any
 ) -> None:
     """Write the data set into `output_dir`, its variants by the rules or by `propose`; `facts` go into `run.json`."""
+    builder = Builder(codeset, codes, settings)
     with open_folder(settings.output_dir) as scratch:
-        progress = tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1)
-        built = build_examples(codeset, codes, settings, progress, propose)
+        if settings.join:
+            variants = ShardFolder(settings.output_dir, codeset, codes, settings).read_all()
+        else:
+            variants = builder.write_variants(codes, show_progress(codes), propose)
+        built = builder.assemble(variants)
         write_files(scratch, codeset, codes, settings, built, **facts)
     say(f"wrote {sum(map(len, built.examples.values())):,} examples of {len(codes):,} codes to {settings.output_dir}")
+
+
+def write_shard(codeset: CodeSet, codes: Sequence[str], settings: Settings, shard: ShardNumber) -> None:
+    """Write the variants of one part of the codes, unless they are there."""
+    parts = ShardFolder(settings.output_dir, codeset, codes, settings)
+    if parts.holds(shard):
+        say(f"{parts.find_path(shard)} is already written with these settings")
+        return
+    chosen = shard.select(codes)
+    path = parts.write(shard, Builder(codeset, codes, settings).write_variants(chosen, show_progress(chosen)))
+    say(f"wrote the variants of {len(chosen):,} codes, part {shard}, to {path}; --join joins all {shard.total}")
+
+
+def show_progress(codes: Sequence[str]) -> Iterable[str]:
+    """Return the codes with a progress bar that moves as they are taken."""
+    return tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1)
 
 
 def select_codes(codeset: CodeSet, prefixes: Sequence[str] | None) -> Sequence[str]:

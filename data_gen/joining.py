@@ -45,13 +45,21 @@ class Joiner:
     Args:
         scenario: `multiple` or `note`.
         codeset: the release.
-        patients: draws the codes.
+        patients: split to who draws its codes.
         plan: how many rows.
         pools: the texts of the members.
         seed: every text has a random generator of its own, from this seed, its split and number.
     """
 
-    def __init__(self, scenario: str, codeset: CodeSet, patients: Patients, plan: JoinedPlan, pools: Pools, seed: int) -> None:
+    def __init__(
+        self,
+        scenario: str,
+        codeset: CodeSet,
+        patients: Mapping[str, Patients],
+        plan: JoinedPlan,
+        pools: Pools,
+        seed: int,
+    ) -> None:
         self._scenario = scenario
         self._codeset = codeset
         self._patients = patients
@@ -90,14 +98,15 @@ class Joiner:
         rng = random.Random(f"{self._seed}:{self._scenario}:{split}:{number}")
         pool = self._pools[split]
         for _ in range(_ATTEMPTS):
-            codes = self._patients.draw(rng)
+            codes = self._patients[split].draw(rng)
             if self._scenario == "multiple":
                 yield (join_texts([_choose_member(pool[code], rng) for code in codes], rng) if codes else ""), codes
             else:
-                yield (self._write_note(codes, pool, rng) if codes else ""), codes
+                yield (self._write_note(codes, split, rng) if codes else ""), codes
 
-    def _write_note(self, codes: Sequence[str], pool: Mapping[str, Sequence[str]], rng: random.Random) -> str:
-        traits = [self._patients.find_traits(code) for code in codes]
+    def _write_note(self, codes: Sequence[str], split: str, rng: random.Random) -> str:
+        pool = self._pools[split]
+        traits = [self._patients[split].find_traits(code) for code in codes]
         conditions = [
             Condition(code, self._codeset.title(code), _choose_member(pool[code], rng), _choose_member(pool[code], rng))
             for code in codes

@@ -79,7 +79,7 @@ def write_former(new: CodeSet, lesson: Lesson, built: Built) -> list[Example]:
     """Return training rows of the former titles that mean nothing else in the new release."""
     if not lesson.former:
         return []
-    taken = {fold_text(example.text) for rows in built.examples.values() for example in rows} | set(fold_titles(new))
+    taken = {fold_text(example.text) for rows in built.examples.values() for example in rows} | fold_titles(new)
     rows = []
     for title, code in sorted(lesson.former.items()):
         if fold_text(title) in taken:

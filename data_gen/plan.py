@@ -73,6 +73,9 @@ class Plan(Settings):
     )
     validation_variants: int = Field(1, ge=0, description="variants per code held out for validation, for each variation")
     test_variants: int = Field(1, ge=0, description="variants per code held out for test, for each variation")
+    held_out_codes: float = Field(
+        0.02, ge=0, lt=1, description="share of codes whose variants are all held out; train has their titles only"
+    )
     multiple: MultiplePlan = Field(
         default_factory=lambda: MultiplePlan.model_validate({}), description="texts that name several conditions"
     )

@@ -126,13 +126,15 @@ def check_releases(model: Path, old: CodeSet, new: CodeSet) -> dict[str, Any]:
 
 
 def follow_data(settings: Any, trained: Mapping[str, Any]) -> Any:
-    """Return the settings with the seed and the slice of the model's own data, where its folder is there and nothing was said.
+    """Return the settings with what the model's own data say, where their folder is there and nothing was said.
 
-    With another seed a text that was held out from the model's training could come up in the training of the update.
+    With another seed, or another share of codes held out, a text that was held out from the model's training could come up
+    in the training of the update.
     """
     run = Path(str((trained.get("settings") or {}).get("data") or "")) / "run.json"
     before = read_header(run).get("settings", {}) if run.is_file() else {}
-    update = {key: before[key] for key in ("seed", "prefixes") if before.get(key) and key not in settings.model_fields_set}
+    followed = ("seed", "prefixes", "held_out_codes")
+    update = {key: before[key] for key in followed if before.get(key) is not None and key not in settings.model_fields_set}
     if update:
         say(f"as in the model's data, {run.parent}: {', '.join(f'{key} {value}' for key, value in update.items())}")
     return settings.model_copy(update=update)
@@ -150,8 +152,9 @@ def plan_multiple(settings: Any, n_taught: int) -> Any:
 def build_update(new: CodeSet, lesson: Lesson, settings: Any) -> Built:
     """Return the examples: those of a data set of all the codes, with fewer of what is only rehearsed, and former titles."""
     codes = lesson.codes
-    built = build_examples(new, codes, settings, tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1))
+    progress = tqdm(codes, desc="variants", unit=" codes", mininterval=1, delay=1)
     rehearsed, written = set(lesson.rehearsed), Counter[tuple[str, str]]()
+    built = build_examples(new, codes, settings, progress, taught=set(codes) - rehearsed)
     kept = []
     for example in built.examples["train"]:
         if example.scenario in VARIATIONS and example.codes[0] in rehearsed:

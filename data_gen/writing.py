@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from data_gen.checks import RowChecks
@@ -53,6 +53,18 @@ class Written(NamedTuple):
     rejected: dict[str, int]
 
 
+class Variants(NamedTuple):
+    """The texts of many codes.
+
+    Attributes:
+        texts: variation to code to its texts, in the order of writing.
+        rejected: reason to number of texts thrown away.
+    """
+
+    texts: dict[str, dict[str, list[Text]]]
+    rejected: Counter[str]
+
+
 class Writer:
     """Writes the variants of one code at a time.
 
@@ -61,13 +73,21 @@ class Writer:
         plan: how many of what, and the seed.
         checks: what each text must pass.
         propose: who writes.
+        unseen: codes that have no variants in train.
     """
 
-    def __init__(self, codeset: CodeSet, plan: Plan, checks: RowChecks, propose: Propose) -> None:
+    def __init__(
+        self, codeset: CodeSet, plan: Plan, checks: RowChecks, propose: Propose, unseen: Collection[str] = ()
+    ) -> None:
         self._codeset = codeset
         self._plan = plan
         self._checks = checks
         self._propose = propose
+        self._unseen = unseen
+
+    def count_train(self, code: str, variation: str) -> int:
+        """Return how many texts of a code are for train."""
+        return 0 if code in self._unseen else self._plan.train_variants.get(variation, 0)
 
     def write_code(self, code: str) -> Written:
         """Return distinct texts of each variation, enough for every split where there are so many."""
@@ -81,9 +101,9 @@ class Writer:
 
     def _write_texts(self, code: str, variation: str, known: set[str], rejected: Counter[str]) -> list[Text]:
         """Return texts with content words not `known` of the code."""
-        n_train, n_held = self._plan.train_variants.get(variation, 0), self._plan.count_held_out()
-        if not n_train:
+        if not self._plan.count_variants(variation):
             return []
+        n_train, n_held = self.count_train(code, variation), self._plan.count_held_out()
         rng = random.Random(f"{self._plan.seed}:{variation}:{code}")
         texts: dict[str, Text] = {}
         faulty: set[str] = set()
@@ -104,30 +124,32 @@ class Writer:
                     if len(held) < n_held:
                         held.add(content)
                     trained += content not in held
-            if misses >= _MOST_MISSES or trained >= n_train:
+            if misses >= _MOST_MISSES or (trained >= n_train and len(held) >= n_held):
                 break
         return list(texts.values())
 
 
-def write_variants(
-    writer: Writer, codes: Sequence[str], workers: int, progress: Iterable[str], rejected: Counter[str]
-) -> dict[str, dict[str, list[Text]]]:
-    """Return variation -> code -> texts; what two codes share is removed from both."""
-    written: dict[str, dict[str, list[Text]]] = {variation: {} for variation in VARIATIONS}
+def write_variants(writer: Writer, codes: Sequence[str], workers: int, progress: Iterable[str]) -> Variants:
+    """Return the texts of all `codes`; two of them may share one."""
+    variants = Variants({variation: {} for variation in VARIATIONS}, Counter())
     results = map_in_order(writer.write_code, codes, min(workers, 1 + len(codes) // _FEWEST_PER_PROCESS))
     for code, result in zip(progress, results, strict=True):
         for variation, texts in result.texts.items():
-            written[variation][code] = texts
-        rejected.update(result.rejected)
-    _drop_ambiguous(written, rejected)
-    return written
+            variants.texts[variation][code] = texts
+        variants.rejected.update(result.rejected)
+    return variants
+
+
+def build_text(text: str, source: str) -> Text:
+    """Return a text in all its forms."""
+    return Text(text, fold_text(text), _join_content(text), source)
 
 
 def _join_content(text: str) -> str:
     return " ".join(list_content_words(text))
 
 
-def _drop_ambiguous(written: dict[str, dict[str, list[Text]]], rejected: Counter[str]) -> None:
+def drop_ambiguous(written: Mapping[str, dict[str, list[Text]]], rejected: Counter[str]) -> None:
     """Remove every text that was also written for another code, on all sides."""
     owners: dict[str, str] = {}
     ambiguous: set[str] = set()

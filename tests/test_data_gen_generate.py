@@ -93,7 +93,7 @@ def test_texts_of_a_code_do_not_depend_on_the_slice(rows: list[dict], tmp_path: 
 
 
 def test_rows_have_the_columns_ids_and_codes_of_the_contract(rows: list[dict], codes: CodeSet) -> None:
-    assert list(rows[0]) == ["id", "scenario", "text", "codes", "split", "source", "release"]
+    assert list(rows[0]) == ["id", "scenario", "text", "codes", "split", "source", "release", "held_out"]
     assert len({row["id"] for row in rows}) == len(rows)
     billable = set(codes.codes)
     for row in rows:
@@ -411,3 +411,25 @@ def test_data_configs_say_what_they_do_and_parse(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("#") and f"--config configs/data/{path.name}" in text
     check_settings(Settings, yaml.safe_load(text), str(path))
+
+
+def test_some_codes_have_no_variant_in_train_and_say_so(codes: CodeSet) -> None:
+    chosen = codes.select(["E11", "S52.0", "O14", "P07", "I"])
+    plan = Plan.model_validate(PLAN | {"held_out_codes": 0.1, "multiple": {"train": 60, "validation": 20, "test": 20}})
+    built = build_examples(codes, chosen, plan)
+    trained = {code for row in built.examples["train"] if row.scenario != "base" for code in row.codes}
+    unseen = set(chosen) - trained
+    assert 0.05 * len(chosen) < len(unseen) < 0.15 * len(chosen) and unseen == built.unseen
+    assert {row.held_out for row in built.examples["train"]} == {""}
+    labelled = Counter[tuple[str, str]]()
+    for split in ("validation", "test"):
+        for row in built.examples[split]:
+            assert row.held_out == ("code" if row.scenario != "base" and unseen & set(row.codes) else "variant"), row
+            labelled[row.scenario, row.held_out] += 1
+    assert all(labelled[name, "code"] > 0.5 * len(unseen) for name in ("reordered", "abbreviated", "typo", "paraphrased"))
+    assert (
+        labelled["multiple", "code"] > 0
+        and {row.codes[0] for row in built.examples["train"] if row.scenario == "base"} > unseen
+    )
+    # the same codes are unseen whatever else is in the slice
+    assert build_examples(codes, codes.select(["O14"]), plan).unseen == {code for code in unseen if code.startswith("O14")}
