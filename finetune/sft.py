@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from finetune.label_mask import render_label_mask
 from finetune.model_card import write_model_card
 from finetune.previous_run import PreviousRun, settle_previous_run
+from finetune.row_lengths import count_tokens, fit_rows
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
-from finetune.stage_data import StageData, build_dataset, check_lengths, count_scenarios, count_tokens, load_stage_data
+from finetune.stage_data import StageData, count_scenarios, load_stage_data
 from finetune.starting_point import (
     build_from_scratch,
     check_release,
@@ -28,6 +29,7 @@ from finetune.starting_point import (
     load_tokenizer,
     preview_tokenizer,
 )
+from finetune.tokens import load_tokens
 from icd10cm.entry import run_entry, say
 from icd10cm.run_header import build_header, write_json, write_text
 
@@ -100,12 +102,13 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         model_config.model_name_or_path = str(folder / "from_scratch")
         _share(processes, lambda: build_from_scratch(Path(str(stage.from_scratch)), data.train, folder / "from_scratch"))
     tokenizer = load_tokenizer(model_config)
-    rows, _ = check_lengths(data.train, count_tokens(data.train, tokenizer), sft.max_length, stage.too_long)
+    with processes.main_process_first():
+        rows, tokens, _ = fit_rows(data.train, tokenizer, sft.max_length, stage.too_long)
     trainer = CodeTrainer(
         model=load_model(model_config),
         args=sft,
-        train_dataset=build_dataset(rows),
-        eval_dataset=build_dataset(data.validation),
+        train_dataset=tokens,
+        eval_dataset=load_tokens(data.validation, tokenizer),
         processing_class=tokenizer,
         peft_config=get_peft_config(model_config),
         validation_examples=data.validation,
@@ -129,8 +132,8 @@ def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfi
     """Print what a run would do: counts, tokens, steps, and one rendered example with its label mask."""
     scratch = stage.from_scratch
     tokenizer = preview_tokenizer(Path(scratch), data.train) if scratch else load_tokenizer(model_config)
-    lengths = count_tokens(data.train, tokenizer)
-    kept, n_over = check_lengths(data.train, lengths, sft.max_length, stage.too_long)
+    kept, tokens, n_over = fit_rows(data.train, tokenizer, sft.max_length, stage.too_long)
+    lengths = count_tokens(tokens)
     per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * sft.world_size
     steps_per_epoch = -(-len(kept) // per_step)
     steps = sft.max_steps if sft.max_steps > 0 else int(steps_per_epoch * sft.num_train_epochs)
@@ -180,6 +183,7 @@ def _quiet_libraries() -> None:
     """Leave the progress bar and the evaluations to be seen: the libraries log a screenful at every start."""
     for name in ("transformers", "datasets", "trl", "accelerate", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

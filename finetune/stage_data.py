@@ -1,18 +1,14 @@
-"""Examples -> the rows that TRL trains on: prompt and completion, scenarios selected and repeated, lengths checked."""
+"""The examples that one stage sees: scenarios selected and repeated, a slice for validation, one release."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from data_gen.examples import Example, read_examples
 from icd10cm.errors import DataError
-from icd10cm.prompts import build_completion, build_prompt
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 
 class StageData(NamedTuple):
@@ -39,46 +35,6 @@ def load_stage_data(folder: Path, scenarios: Sequence[str] | None, repeats: dict
             raise DataError(f"{files[0]}: example {example.id} has no codes")
     repeated = [example for example in train for _ in range(repeats.get(example.scenario, 1))]
     return StageData(repeated, _spread(validation, validation_size), files, _read_release([*train, *validation], folder))
-
-
-def build_dataset(examples: Sequence[Example]) -> Dataset:
-    """Return a dataset with TRL's `prompt` and `completion` columns."""
-    from datasets import Dataset
-
-    return Dataset.from_dict(
-        {
-            "prompt": [build_prompt(example.text) for example in examples],
-            "completion": [build_completion(example.codes) for example in examples],
-        }
-    )
-
-
-def count_tokens(examples: Sequence[Example], tokenizer: Any) -> list[int]:
-    """Return the length of each example in tokens, prompt, template and completion together."""
-    conversations = [build_prompt(example.text) + build_completion(example.codes) for example in examples]
-    rendered = tokenizer.apply_chat_template(conversations, tokenize=False)
-    return [len(ids) for ids in tokenizer(rendered, add_special_tokens=False)["input_ids"]]
-
-
-def check_lengths(
-    examples: list[Example], lengths: Sequence[int], max_length: int | None, too_long: str
-) -> tuple[list[Example], int]:
-    """Apply the policy for examples longer than `max_length` tokens; return what stays and how many were too long.
-
-    Raises:
-        DataError: an example is too long and the policy is `error`.
-    """
-    over = [length > max_length for length in lengths] if max_length else [False] * len(lengths)
-    count = sum(over)
-    if count and too_long == "error":
-        worst = max(range(len(lengths)), key=lengths.__getitem__)
-        raise DataError(
-            f"{count} of {len(examples)} examples are longer than max_length {max_length} tokens (the longest, "
-            f"{examples[worst].id}, has {lengths[worst]}); raise max_length, or set too_long to drop or truncate"
-        )
-    if too_long == "drop":
-        return [example for example, is_over in zip(examples, over, strict=True) if not is_over], count
-    return examples, count
 
 
 def count_scenarios(examples: Sequence[Example]) -> dict[str, int]:

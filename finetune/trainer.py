@@ -1,28 +1,73 @@
-"""TRL's `SFTTrainer`, whose evaluations also answer a validation slice and count exact matches."""
+"""TRL's `SFTTrainer` with a loss on completions alone, whose evaluations also answer a validation slice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import ProgressCallback
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 from trl.models.utils import unwrap_model_for_generation
 
 from data_gen.examples import Example
+from finetune.completion_loss import CompletionCollator, score_completions
 from finetune.progress import StageProgress
 from finetune.validation import answer_examples, count_matches
 
 
 class CodeTrainer(SFTTrainer):
-    """Adds `eval_exact_match` and `eval_category_match`, so that they can be logged, plotted and chosen as best."""
+    """Adds `eval_exact_match` and `eval_category_match`, so that they can be logged, plotted and chosen as best.
 
-    def __init__(self, *args: Any, validation_examples: Sequence[Example], **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    Packed and padding-free batches, which need flash attention, go through TRL's own loss.
+
+    Args:
+        args: TRL's config.
+        validation_examples: what each evaluation answers.
+        kwargs: the other arguments of `SFTTrainer`; the data sets have `input_ids` and `labels`.
+    """
+
+    def __init__(self, *, args: SFTConfig, validation_examples: Sequence[Example], **kwargs: Any):
+        self._is_padded = not (args.packing or args.padding_free)
+        if self._is_padded:
+            args.dataset_kwargs = cast(dict[str, Any], args.dataset_kwargs or {}) | {"skip_prepare_dataset": True}
+            pad_token_id = kwargs["processing_class"].pad_token_id
+            kwargs.setdefault("data_collator", CompletionCollator(pad_token_id, cast(int | None, args.pad_to_multiple_of)))
+        super().__init__(args=args, **kwargs)
         self.remove_callback(ProgressCallback)
         self.add_callback(StageProgress)
         self._validation_examples = list(validation_examples)
+        self._counts: dict[str, torch.Tensor] = {}
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self._is_padded:
+            self._signature_columns: Any = ["input_ids", "labels"]
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean loss of the learned tokens, those of all processes and accumulated batches counted."""
+        if not self._is_padded:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        scored = score_completions(model, inputs)
+        n_learned = scored.n_learned if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+        loss = scored.loss / n_learned.clamp(min=1)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        self._count(scored.n_correct, scored.n_learned, inputs["attention_mask"].sum())
+        return (loss, {"loss": loss}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the share of learned tokens that were the likeliest, and the tokens seen; asked of the devices only here."""
+        mode = self._find_mode()
+        if mode in self._counts:
+            correct, learned, tokens = self.accelerator.reduce(self._counts.pop(mode), "sum").tolist()
+            self._metrics[mode]["mean_token_accuracy"] = [correct / max(learned, 1)]
+            if mode == "train":
+                self._total_train_tokens += tokens
+            self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+        super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return TRL's metrics and the two match rates, 0 to 1; each process answers its share."""
@@ -31,6 +76,14 @@ class CodeTrainer(SFTTrainer):
         self.log(dict(matches))
         metrics.update(matches)
         return metrics
+
+    def _find_mode(self) -> str:
+        return "train" if cast(torch.nn.Module, self.model).training else "eval"
+
+    def _count(self, *numbers: torch.Tensor) -> None:
+        mode = self._find_mode()
+        counts = torch.stack([number.detach().to(torch.int64) for number in numbers])
+        self._counts[mode] = self._counts[mode] + counts if mode in self._counts else counts
 
     def _count_matches(self) -> dict[str, float]:
         accelerator = self.accelerator

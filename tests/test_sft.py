@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data_gen.examples import Example, write_examples
 from finetune.previous_run import find_last_checkpoint, settle_previous_run
 from finetune.stage_arguments import parse_arguments
-from finetune.stage_data import check_lengths, load_stage_data
+from finetune.stage_data import load_stage_data
 from icd10cm.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parent.parent
@@ -118,35 +119,73 @@ def test_repeats_and_scenarios_shape_the_training_rows(data_folder: Path) -> Non
         load_stage_data(data_folder, ["typo"], {}, 100)
 
 
-def test_an_example_that_is_too_long_is_counted_and_follows_the_policy(data_folder: Path) -> None:
+@pytest.fixture
+def tokenizer(data_folder: Path) -> Any:
+    from finetune.tiny import train_tokenizer
+
+    return train_tokenizer([example.text for example in load_stage_data(data_folder, None, {}, 100).train], 400, 128)
+
+
+def test_an_example_that_is_too_long_is_counted_and_follows_the_policy(data_folder: Path, tokenizer: Any) -> None:
+    from finetune.row_lengths import count_tokens, fit_rows
+
     rows = load_stage_data(data_folder, None, {}, 100).train
-    lengths = [10] * (len(rows) - 1) + [99]
-    with pytest.raises(DataError, match="1 of 8 examples are longer than max_length 50"):
-        check_lengths(rows, lengths, 50, "error")
-    assert check_lengths(rows, lengths, 50, "drop") == (rows[:-1], 1)
-    assert check_lengths(rows, lengths, 50, "truncate") == (rows, 1)
+    assert fit_rows(rows, tokenizer, None, "error")[2] == 0
+    long = rows[-1]._replace(text=" and ".join([rows[-1].text] * 40))
+    rows = [*rows[:-1], long]
+    most = 60
+    with pytest.raises(DataError, match=f"1 of 8 examples are longer than max_length {most} tokens .the longest, {long.id}"):
+        fit_rows(rows, tokenizer, most, "error")
+    kept, tokens, n_over = fit_rows(rows, tokenizer, most, "drop")
+    assert (list(kept), len(tokens), n_over) == (rows[:-1], 7, 1)
+    kept, tokens, n_over = fit_rows(rows, tokenizer, most, "truncate")
+    assert n_over == 1 and max(count_tokens(tokens)) in (most - 1, most)
+    assert long.text.startswith(kept[-1].text) and len(kept[-1].text) > 40
+    learned = tokenizer.decode([label for label in tokens[7]["labels"] if label != -100])
+    assert learned == f"{long.codes[0]}{tokenizer.eos_token}"
+    with pytest.raises(DataError, match="its codes alone are longer than max_length 5"):
+        fit_rows(rows, tokenizer, 5, "truncate")
 
 
-def test_label_mask_is_the_one_trl_trains_with(data_folder: Path) -> None:
+def test_labels_are_those_of_trl(data_folder: Path, tokenizer: Any) -> None:
+    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from finetune.label_mask import build_labels, render_label_mask
-    from finetune.stage_data import build_dataset
-    from finetune.tiny import TinyLlama, build_model, train_tokenizer
+    from finetune.label_mask import render_label_mask
+    from finetune.tiny import TinyLlama, build_model
+    from finetune.tokens import load_tokens
+    from icd10cm.prompts import build_completion, build_prompt
 
     examples = load_stage_data(data_folder, None, {}, 100).train
     size = TinyLlama(vocab_size=400, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1)
-    tokenizer = train_tokenizer([example.text for example in examples], 400, 128)
     args = SFTConfig(output_dir=str(data_folder / "x"), use_cpu=True, bf16=False, report_to="none", max_length=128)
-    trainer = SFTTrainer(
-        model=build_model(size, tokenizer), args=args, train_dataset=build_dataset(examples), processing_class=tokenizer
+    plain = Dataset.from_list(
+        [{"prompt": build_prompt(example.text), "completion": build_completion(example.codes)} for example in examples]
     )
-    for row, example in zip(trainer.train_dataset, examples, strict=True):
-        ids, labels = build_labels(example, tokenizer)
-        assert (row["input_ids"], row["labels"]) == (ids, labels)
-        learned = tokenizer.decode([label for label in labels if label != -100])
+    trainer = SFTTrainer(model=build_model(size, tokenizer), args=args, train_dataset=plain, processing_class=tokenizer)
+    for theirs, ours, example in zip(trainer.train_dataset, load_tokens(examples, tokenizer), examples, strict=True):
+        assert (theirs["input_ids"], theirs["labels"]) == (ours["input_ids"], ours["labels"])
+        learned = tokenizer.decode([label for label in ours["labels"] if label != -100])
         assert learned == ", ".join(example.codes) + tokenizer.eos_token
     assert "[I][1][0][<|end|>]" in render_label_mask(next(e for e in examples if e.codes == ("I10",)), tokenizer)
+
+
+def test_many_rows_are_kept_by_what_they_were_made_from(
+    data_folder: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetune.tokens import load_tokens
+
+    monkeypatch.setenv("ICDTUNE_CACHE", str(tmp_path / "cache"))
+    examples = load_stage_data(data_folder, None, {}, 100).train
+    plain = load_tokens(examples, tokenizer).to_list()
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr("finetune.tokens._FEWEST_KEPT", 2)
+    assert load_tokens(examples, tokenizer).to_list() == plain
+    monkeypatch.setattr("finetune.tokens.tokenize", None)
+    assert load_tokens(examples, tokenizer).to_list() == plain
+    with pytest.raises(TypeError):
+        load_tokens(examples[1:], tokenizer)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_instruction_is_in_the_template_of_a_hub_model_once() -> None:
