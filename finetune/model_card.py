@@ -6,6 +6,9 @@ from typing import Any
 
 from icd10cm.prompts import INSTRUCTION
 
+CURVES_FILE = "training.png"
+"""Picture of the loss and of the validation slice, beside the card."""
+
 
 def write_model_card(header: dict[str, Any], counts: dict[str, int]) -> str:
     """Return a model card in the hub's format.
@@ -50,6 +53,8 @@ def write_model_card(header: dict[str, Any], counts: dict[str, int]) -> str:
     if evaluated:
         last = evaluated[-1]
         lines += [
+            f"![loss and validation against steps]({CURVES_FILE})",
+            "",
             f"Validation slice at the end, unconstrained: exact match {last['eval_exact_match']:.1%}, "
             f"category match {last['eval_category_match']:.1%}. `eval.score` writes the scores on the test set.",
             "",

@@ -45,12 +45,14 @@ _SHAPES_WEIGHTS = frozenset(
         "data_seed",
         "fp16",
         "gradient_accumulation_steps",
+        "greater_is_better",
         "learning_rate",
         "lr_scheduler_kwargs",
         "lr_scheduler_type",
         "max_grad_norm",
         "max_length",
         "max_steps",
+        "metric_for_best_model",
         "num_train_epochs",
         "optim",
         "output_dir",
@@ -86,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data: StageData) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
     import torch
+    from transformers import EarlyStoppingCallback
     from trl import get_peft_config
 
     from finetune.trainer import CodeTrainer
@@ -113,6 +116,8 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         peft_config=get_peft_config(model_config),
         validation_examples=data.validation,
     )
+    if stage.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(stage.early_stopping_patience))
     if previous.checkpoint:
         say(f"going on from {previous.checkpoint}")
     started = time.monotonic()
@@ -123,6 +128,8 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
         header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
         header["history"] = trainer.state.log_history
+        if stage.early_stopping_patience:
+            header |= {"best_metric": trainer.state.best_metric, "best_step": trainer.state.best_global_step}
         write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
         write_json(folder / "run.json", header)
         say(f"saved {folder} after {trainer.state.global_step} steps")

@@ -52,6 +52,13 @@ class StageArguments:
     on_existing: str = field(
         default="resume", metadata={"help": f"when output_dir holds a run already: {', '.join(ON_EXISTING)}"}
     )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "stop after so many evaluations without a better metric_for_best_model (eval_exact_match unless it is "
+            "said), and save the best checkpoint (default: train to the end and save the last)"
+        },
+    )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained, show one example, and stop"})
 
     def __post_init__(self) -> None:
@@ -82,6 +89,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConf
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
     _check_choices(stage, model, source)
+    _arrange_early_stopping(stage, sft, source)
     return stage, sft, model
 
 
@@ -170,6 +178,27 @@ def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> No
     if problems:
         count = f"{len(problems)} problems: " if len(problems) > 1 else ""
         raise ConfigError(f"{source}: {count}{'; '.join(problems)}")
+
+
+def _arrange_early_stopping(stage: StageArguments, sft: SFTConfig, source: str) -> None:
+    """Set what transformers wants of a run that stops early; say what cannot be."""
+    if stage.early_stopping_patience is None:
+        return
+    problems = []
+    if stage.early_stopping_patience < 1:
+        problems.append(f"'early_stopping_patience' should be 1 or more, not {stage.early_stopping_patience}")
+    if sft.eval_strategy == "no":
+        problems.append("'early_stopping_patience' needs evaluations: set eval_strategy to steps or epoch")
+    elif sft.save_strategy != sft.eval_strategy or (sft.eval_strategy == "steps" and sft.save_steps % (sft.eval_steps or 1)):
+        problems.append(
+            "'early_stopping_patience' saves the best checkpoint: save_strategy and save_steps should be those of eval"
+        )
+    if problems:
+        raise ConfigError(f"{source}: {'; '.join(problems)}")
+    sft.load_best_model_at_end = True
+    sft.metric_for_best_model = sft.metric_for_best_model or "eval_exact_match"
+    if sft.greater_is_better is None:
+        sft.greater_is_better = not sft.metric_for_best_model.endswith("loss")
 
 
 def _is_path(name: str) -> bool:

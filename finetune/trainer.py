@@ -12,6 +12,7 @@ from trl.models.utils import unwrap_model_for_generation
 
 from data_gen.examples import Example
 from finetune.completion_loss import CompletionCollator, score_completions
+from finetune.curves import CurveWriter
 from finetune.progress import StageProgress
 from finetune.validation import answer_examples, count_matches
 
@@ -36,6 +37,7 @@ class CodeTrainer(SFTTrainer):
         super().__init__(args=args, **kwargs)
         self.remove_callback(ProgressCallback)
         self.add_callback(StageProgress)
+        self.add_callback(CurveWriter)
         self._validation_examples = list(validation_examples)
         self._counts: dict[str, torch.Tensor] = {}
 
@@ -69,13 +71,11 @@ class CodeTrainer(SFTTrainer):
             self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         super().log(logs, start_time)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Return TRL's metrics and the two match rates, 0 to 1; each process answers its share."""
-        metrics = super().evaluate(*args, **kwargs)
-        matches = self._count_matches()
-        self.log(dict(matches))
-        metrics.update(matches)
-        return metrics
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Return transformers' output with the two match rates, 0 to 1, among its metrics; each process answers its share."""
+        output = super().evaluation_loop(*args, **kwargs)
+        output.metrics.update(self._count_matches())
+        return output
 
     def _find_mode(self) -> str:
         return "train" if cast(torch.nn.Module, self.model).training else "eval"

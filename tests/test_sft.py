@@ -262,6 +262,29 @@ def test_checkpoint_loads_in_plain_transformers_and_has_learned(stage_config: Pa
     header = json.loads((tmp_path / "model" / "run.json").read_text())
     assert (header["finished"], header["release"], header["steps"]) == (True, "2026", 120)
     assert "exact match" in (tmp_path / "model" / "README.md").read_text()
+    assert (tmp_path / "model" / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_training_stops_early_and_saves_the_best(stage_config: Path, tmp_path: Path) -> None:
+    done = launch(
+        "--config", str(stage_config), "--eval_strategy", "steps", "--eval_steps", "10", "--save_steps", "10",
+        "--max_steps", "300", "--early_stopping_patience", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    header = json.loads((tmp_path / "model" / "run.json").read_text())
+    found = [entry["eval_exact_match"] for entry in header["history"] if "eval_exact_match" in entry]
+    assert header["steps"] < 300 and header["best_metric"] == max(found) == found[-3]
+    assert header["best_step"] == header["steps"] - 20
+
+
+def test_early_stopping_without_evaluations_is_refused(stage_config: Path) -> None:
+    with pytest.raises(ConfigError, match="needs evaluations"):
+        parse_arguments(["--config", str(stage_config), "--early_stopping_patience", "2"])
+    with pytest.raises(ConfigError, match="save_steps should be those of eval"):
+        parse_arguments(
+            ["--config", str(stage_config), "--early_stopping_patience", "2", "--eval_strategy", "steps", "--eval_steps", "4"]
+        )
 
 
 @pytest.mark.slow
