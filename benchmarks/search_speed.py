@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from icd10cm import CodeSet
 from icd10cm.lexicon import read_short_forms
 from icd10cm.search import SearchIndex
-from icd10cm.search_entries import collect_entries
-from icd10cm.search_query import Reader, arrange_meanings
-from icd10cm.search_store import make_store
+from icd10cm.search.entries import collect_entries
+from icd10cm.search.query import Reader, arrange_meanings
+from icd10cm.search.store import make_store
 
 Case = tuple[str, str, str]
 """Scenario, text and its code."""

@@ -21,7 +21,7 @@ from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError
 from icd10cm.search import Hit, SearchIndex
-from icd10cm.search_entries import CODE, TITLE
+from icd10cm.search.entries import CODE, TITLE
 from icd10cm.tabular import Tabular
 
 

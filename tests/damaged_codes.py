@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from icd10cm import CodeSet
-from icd10cm.spelling import lie_together
+from icd10cm.suggest.spelling import lie_together
 
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LOOK_ALIKES = {"O": "0", "Q": "0", "I": "1", "L": "1", "Z": "2", "S": "5", "G": "6", "B": "8",

@@ -17,8 +17,8 @@ import pytest
 from icd10cm import CodeSet, lookup
 from icd10cm.embedded import find_cache_folder
 from icd10cm.search import SearchIndex
-from icd10cm.search_entries import Roles, split_roles
-from icd10cm.search_words import find_root
+from icd10cm.search.entries import Roles, split_roles
+from icd10cm.search.words import find_root
 from icd10cm.tabular import Tabular
 
 CATEGORIES = ("E10", "E11", "I10", "J18", "J45", "M17", "R51", "S72", "W19")
@@ -201,7 +201,7 @@ def list_scratch(cache: Path) -> list[str]:
 
 def test_a_second_load_opens_what_the_first_made(few_codes: CodeSet, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = SearchIndex.load(few_codes).search("diabetes with ulcer", limit=30)
-    monkeypatch.setattr("icd10cm.search.make_store", None)
+    monkeypatch.setattr("icd10cm.search.index.make_store", None)
     assert SearchIndex.load(few_codes).search("diabetes with ulcer", limit=30) == before
     with pytest.raises(TypeError):
         SearchIndex.load(CodeSet(few_codes.release, dict(list(few_codes.headings.items())[:-1]), "another"))

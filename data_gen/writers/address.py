@@ -19,3 +19,17 @@ def is_this_machine(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_address(url: str) -> str:
+    """Return the address of an API without its last slash. Raises `ValueError` where it is none, or holds a password.
+
+    >>> check_address("http://127.0.0.1:8000/v1/")
+    'http://127.0.0.1:8000/v1'
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("an address holds no password; the key comes from the environment variable OPENAI_API_KEY")
+    return url.rstrip("/")

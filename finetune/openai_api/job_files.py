@@ -62,8 +62,8 @@ def build_files(data: StageData, settings: JobSettings, counter: TokenCounter) -
     shared = [example.id for example in data.validation if example.text.strip() in known]
     if shared:
         raise DataError(
-            f"{settings.data}: {len(shared)} validation texts are training texts too (first: {shared[0]}); leave them out of one, "
-            "or set validation_size: 0"
+            f"{settings.data}: {len(shared)} validation texts are training texts too (first: {shared[0]}); leave them "
+            "out of one, or set validation_size: 0"
         )
     validation = _build_file(data.validation, settings, counter) if data.validation else None
     return JobFiles(_build_file(data.train, settings, counter), validation)

@@ -13,6 +13,7 @@ from typing import Any
 from icd10cm.errors import ConfigError
 from icd10cm.run_header import read_header, write_json
 
+JOB = "job_id"
 DEAD = ("failed", "cancelled")
 ENDED = ("succeeded", *DEAD)
 
@@ -21,8 +22,9 @@ class JobRecord:
     """The header of a run and what is known of its job; every change is on the disk before anything else happens.
 
     Attributes:
-        header: content of `run.json`: beside the header's own keys `job_id`, `job_status`, `sent` (step to the time at which
-            it was sent, as long as its answer is out), `dead_jobs` and `last_event`.
+        header: content of `run.json`: beside the header's own keys what is at the provider (`training_file`,
+            `validation_file`, `job_id`), `sent` (which of these may be there, and since when), `label`, `job_status`,
+            `last_event`, `dead_jobs`.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]):
@@ -31,7 +33,7 @@ class JobRecord:
     @property
     def job_id(self) -> str | None:
         """The job under way or finished, None before it is created and after it failed."""
-        return self.header.get("job_id")
+        return self.header.get(JOB)
 
     def update(self, **facts: Any) -> None:
         """Write down facts."""
@@ -39,15 +41,16 @@ class JobRecord:
         write_json(self._path, self.header)
 
     def note_sent(self, step: str) -> None:
-        """Write down that a step is about to be sent."""
+        """Write down that what makes the provider's `step` is about to be sent."""
         self.update(sent=self.header.get("sent", {}) | {step: time.time()})
 
-    def note_settled(self, step: str, **facts: Any) -> None:
-        """Write down that it is known whether a step was done."""
-        self.update(sent={name: at for name, at in self.header.get("sent", {}).items() if name != step}, **facts)
+    def note_settled(self, step: str, its_id: str | None = None) -> None:
+        """Write down what came of a step: the id at the provider, None when it was refused."""
+        others = {name: at for name, at in self.header.get("sent", {}).items() if name != step}
+        self.update(sent=others, **{step: its_id})
 
     def find_sent(self, step: str) -> float | None:
-        """Return when a step was sent whose outcome is unknown, None when there is none."""
+        """Return when a step was sent whose outcome is unknown, None when it is known."""
         return self.header.get("sent", {}).get(step)
 
     def bury_job(self) -> None:
@@ -66,9 +69,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{folder}: another process works on this job; wait for its end, or stop it") from None
         yield
-    except BlockingIOError:
-        raise ConfigError(f"{folder}: another process works on this job; wait for its end, or stop it") from None
     finally:
         os.close(file)

@@ -82,7 +82,8 @@ class JobSettings(Settings):
     retries: NonNegativeInt = Field(6, description="how often a request that failed in passing is sent again")
     poll_seconds: PositiveFloat = Field(10.0, description="seconds between two looks at the job")
     settle_seconds: NonNegativeFloat = Field(
-        30.0, description="seconds for which an upload or a job is looked for, when the answer was lost, before it is sent again"
+        30.0,
+        description="seconds to look for an upload or a job whose answer was lost, before it is sent again",
     )
     allow_clinical_text_to_leave: bool = Field(
         False,
@@ -126,9 +127,9 @@ class JobSettings(Settings):
         if is_this_machine(self.base_url) or self.allow_clinical_text_to_leave:
             return
         raise ValueError(
-            f"{what} counts as clinical text, which may not leave this machine for {urlsplit(self.base_url).hostname}; train with "
-            "finetune.sft, or set allow_clinical_text_to_leave: true where the data use agreement permits it (PhysioNet's does "
-            "not for most services)"
+            f"{what} counts as clinical text, which may not leave this machine for {urlsplit(self.base_url).hostname}; train "
+            "with finetune.sft, or set allow_clinical_text_to_leave: true where the data use agreement permits it "
+            "(PhysioNet's does not for most services)"
         )
 
     def list_shaping(self, base_model: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def load_counter(model: str) -> TokenCounter:
     """Return a counter for a model of the provider. Nothing is fetched from the network."""
     encoding = _find_encoding(model)
     if encoding is None:
-        return TokenCounter(estimate_example, "estimated, rather too many: no tiktoken vocabulary of this model on this machine")
+        return TokenCounter(estimate_example, "estimated, rather too many: no tiktoken vocabulary for this model here")
 
     @functools.cache
     def count_text(text: str) -> int:

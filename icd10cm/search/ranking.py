@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from icd10cm.search_query import Query
+from icd10cm.search.query import Query
 
 _MISSED, _ADDED = 1.0, 0.35
 """What a word of the query that the entry lacks takes away, and a word of the entry that the query lacks."""

@@ -27,10 +27,10 @@ from icd10cm.codeset import CodeSet, add_dot
 from icd10cm.embedded import describe_source, find_cache_folder
 from icd10cm.lexicon import read_short_forms, read_synonyms
 from icd10cm.run_header import hash_file
-from icd10cm.search_entries import CODE, TERM_KINDS, TITLE, collect_entries, split_words
-from icd10cm.search_query import Reader, arrange_meanings
-from icd10cm.search_ranking import Ranking
-from icd10cm.search_store import FORMAT, Store, keep_store, make_store
+from icd10cm.search.entries import CODE, TERM_KINDS, TITLE, collect_entries, split_words
+from icd10cm.search.query import Reader, arrange_meanings
+from icd10cm.search.ranking import Ranking
+from icd10cm.search.store import FORMAT, Store, keep_store, make_store
 from icd10cm.tabular import Tabular
 
 _LIKE_A_CODE = re.compile(r"[A-Z][0-9](?:[0-9A-Z]\.?[0-9A-Z]{0,4})?", re.IGNORECASE | re.ASCII)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from icd10cm.codeset import CodeSet
-from icd10cm.spelling import READ_AS_DIGIT, READ_AS_LETTER, describe_look_alike, lie_together, look_alike
+from icd10cm.suggest.spelling import READ_AS_DIGIT, READ_AS_LETTER, describe_look_alike, lie_together, look_alike
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGNS = "0123456789" + _LETTERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from icd10cm.search_words import find_root
+from icd10cm.search.words import find_root
 
 _WORTH = (1.0, 0.85, 0.7, 0.55)
 """What a correction of no, one, two or three edits is worth."""

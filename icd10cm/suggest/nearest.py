@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from icd10cm.codeset import CodeSet
-from icd10cm.damage import (
+from icd10cm.releases import find_retired
+from icd10cm.suggest.damage import (
     CHANGED,
     LONGEST,
     NO_PLACEHOLDER,
@@ -25,8 +26,7 @@ from icd10cm.damage import (
     replace_placeholders,
     undo_one_damage,
 )
-from icd10cm.releases import find_retired
-from icd10cm.spelling import describe_dot, find_words, fold_signs, keep_dots, place_dot, read_sure_digits
+from icd10cm.suggest.spelling import describe_dot, find_words, fold_signs, keep_dots, place_dot, read_sure_digits
 
 _RANGE = re.compile(r"[A-Z][0-9][0-9A-Z]\s*-\s*[0-9]{2}\W*", re.IGNORECASE | re.ASCII)
 """The usual way to write a block: F10-19."""

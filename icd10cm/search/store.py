@@ -3,7 +3,7 @@
 Engines compared on 98,186 titles, 200 queries of 2 to 12 words with four spellings each, the best 200 by BM25, in memory,
 one thread: tantivy p50 3 ms, p95 14 ms; SQLite FTS5 205 and 556 ms where any word will do, 5 and 22 ms where all must be
 there, which one word too many defeats. DuckDB's extension for full text is not in its package. tantivy's own fuzzy terms (p95
-15 ms) give every spelling the same weight, so misspellings are resolved before, in `icd10cm.search_spelling`.
+15 ms) give every spelling the same weight, so misspellings are resolved before, in `icd10cm.search.spelling`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icd10cm.search_entries import INCLUSION_TERM, INDEX, TITLE, Entry, Roles
-from icd10cm.search_query import Query
-from icd10cm.search_words import Vocabulary, stem_words
+from icd10cm.search.entries import INCLUSION_TERM, INDEX, TITLE, Entry, Roles
+from icd10cm.search.query import Query
+from icd10cm.search.words import Vocabulary, stem_words
 
 if TYPE_CHECKING:
     import tantivy

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from icd10cm.search_entries import split_words
-from icd10cm.search_spelling import Speller
-from icd10cm.search_words import Vocabulary
+from icd10cm.search.entries import split_words
+from icd10cm.search.spelling import Speller
+from icd10cm.search.words import Vocabulary
 
 LONGEST_QUERY = 400
 """Characters of a query that are read; the longest title has 228."""
