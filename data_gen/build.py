@@ -15,9 +15,11 @@ from data_gen.joining import Joiner, Pools
 from data_gen.parallel import count_cores
 from data_gen.patients import Patients
 from data_gen.plan import Plan
+from data_gen.prior import Allotment
 from data_gen.rule_writer import RuleWriter
 from data_gen.terms import collect_terms
 from data_gen.variations import VARIATIONS
+from data_gen.words import Words, read_words_of
 from data_gen.writing import Propose, Text, Variants, Writer, drop_ambiguous, write_variants
 from icd10cm.codeset import CodeSet
 from icd10cm.tabular import Tabular
@@ -59,8 +61,10 @@ class Builder:
         self._codes = codes
         self._plan = plan
         self._tabular = Tabular.load(plan.tabular_file)
-        self._checks = RowChecks(codeset, self._tabular)
+        self._words = read_words_of(plan)
+        self._checks = RowChecks(codeset, self._tabular, self._words.lexicon)
         self._unseen = choose_unseen(codes, plan).difference(taught)
+        self._allotment = Allotment(codeset, codes, plan, self._unseen)
         self._built = Built({split: [] for split in SPLITS}, Counter(), Counter(), Counter(), self._unseen)
 
     def write_variants(
@@ -68,7 +72,7 @@ class Builder:
     ) -> Variants:
         """Return the variants of some of the codes, by the rules or by `propose`, which is called in this process."""
         workers = (self._plan.workers or count_cores()) if propose is None else 1
-        propose = propose or build_rule_writer(self._codeset, self._tabular, self._plan)
+        propose = propose or build_rule_writer(self._codeset, self._tabular, self._plan, self._words)
         return write_variants(self._build_writer(propose), codes, workers, progress or codes)
 
     def assemble(self, variants: Variants) -> Built:
@@ -86,7 +90,7 @@ class Builder:
         return self._built
 
     def _build_writer(self, propose: Propose) -> Writer:
-        return Writer(self._codeset, self._plan, self._checks, propose, self._unseen)
+        return Writer(self._codeset, self._plan, self._checks, propose, self._allotment)
 
     def _add_titles(self, code: str) -> None:
         """Add the base rows of a code: three casings to train, one that train does not have to validation and to test."""
@@ -106,8 +110,8 @@ class Builder:
     def _add_variants(
         self, code: str, variation: str, texts: Sequence[Text], pools: Mapping[str, Mapping[str, list[str]]]
     ) -> None:
-        n_train = 0 if code in self._unseen else self._plan.train_variants.get(variation, 0)
-        wanted = n_train + self._plan.count_held_out() if self._plan.count_variants(variation) else 0
+        wanted = self._allotment.count_all(code, variation)
+        n_train = self._allotment.count_train(code, variation)
         by_split = split_texts(texts, self._plan, n_train, variation, self._built.rejected)
         self._built.short[variation] += sum(map(len, by_split.values())) < wanted
         self._built.missing[variation] += wanted > 0 and not texts
@@ -173,6 +177,7 @@ def fold_titles(codeset: CodeSet) -> set[str]:
     return {fold_text(codeset.title(code)) for code in codeset.codes}
 
 
-def build_rule_writer(codeset: CodeSet, tabular: Tabular, plan: Plan) -> RuleWriter:
+def build_rule_writer(codeset: CodeSet, tabular: Tabular, plan: Plan, words: Words | None = None) -> RuleWriter:
     """Return who writes by rules; the terms of codes are collected only where something asks for them."""
-    return RuleWriter(collect_terms(codeset, tabular, plan.index_files) if plan.count_variants("paraphrased") else {})
+    terms = collect_terms(codeset, tabular, plan.index_files) if plan.count_variants("paraphrased") else {}
+    return RuleWriter(terms, words or read_words_of(plan))

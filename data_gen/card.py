@@ -26,9 +26,9 @@ _CARD = """# Data set: clinical texts with ICD-10-CM codes
 
 {coverage}
 
-*short* codes have fewer texts than asked for, mostly one-word titles; *none* have no text of that kind.
+{prior}*short* codes have fewer texts than asked for, mostly one-word titles; *none* have no text of that kind.
 {n_clipped:,} of the abbreviated texts are of titles without any entry in the lexicon: long words are clipped there
-(`rules:clipped`), all others hold at least one short form of `icd10cm/lexicon.csv`.
+(`rules:clipped`), all others hold at least one short form of `icd10cm/lexicon.csv` or of the `abbreviation_files`.
 
 ## What a score on it means
 
@@ -38,10 +38,12 @@ _CARD = """# Data set: clinical texts with ICD-10-CM codes
   train, compared without case, punctuation, extra white space and small words (of, with, in, due to …), and none is in both
   validation and test. The rules that wrote them are the same in all splits, so they say how well the model learned these
   rules, and little of how clinicians depart from them.
-{unseen}- `paraphrased` puts a title or an inclusion term of the tabular list (`rules:inclusion_term`), or an entry of an index of
-  CMS (`rules:index`), into the frames of a note, about half with something denied, ruled out or of a relative, which adds
-  no code. A held-out text may share its title or term with a training text and differ in the frame. A model trained on
+{unseen}- `paraphrased` puts a title or an inclusion term of the tabular list (`rules:inclusion_term`), or an entry of an index
+  of CMS (`rules:index`), into the frames of a note, about half with something denied, ruled out or of a relative, which
+  adds no code. A held-out text may share its title or term with a training text and differ in the frame. A model trained on
   these rows has seen inclusion terms: a test made of inclusion terms no longer measures what it has not seen.
+- `mixed` misspells one to three words of an abbreviated (`rules:abbreviated+typo`) or a reordered text
+  (`rules:reordered+typo`), never a short form. It is the hardest of the variants, and made by the same rules as they are.
 - `multiple` joins two or more conditions; its members are titles or variants of the same split, so its test members
   other than titles are new as well. Codes are in the order written, not in the order of a coding guideline. {plausible}
 - `note` are synthetic discharge summaries with the headings of MIMIC-IV notes. They train and test finding several codes
@@ -66,8 +68,10 @@ _CARD = """# Data set: clinical texts with ICD-10-CM codes
 Licence: the titles are of the US government and in the public domain; {licence}
 """
 
-_UNSEEN = """- Of {n_codes:,} *codes* train has the titles and no variant, nor any text of several conditions with one of them. Rows
-  with such a code say `code` in the column `held_out` ({n_code:,} rows), all other rows of validation and test `variant`
+_PRIOR = """Codes have more or fewer variants in train than asked for per code, by a prior: 'asked for' is the mean. """
+
+_UNSEEN = """- Of {n_codes:,} *codes* train has the titles and no variant, nor any text of several conditions with one of
+  them. Rows with such a code say `code` in the column `held_out` ({n_code:,} rows), all other rows of validation and test `variant`
   ({n_variant:,} rows). `code` asks whether a model can apply what it learned of variants to a title alone; siblings of the
   code, with the same words and another side or encounter, are mostly in train.
 """
@@ -84,8 +88,10 @@ _LICENCE_MODEL = "what may be done with the variants is in the terms of the mode
 
 
 _PLAUSIBLE = """One patient may
-  have them all: no two of a category, no Excludes1 pair, one sex, ages and encounters that go together, no external cause
-  first. That they often occur together is not claimed."""
+  have them all: no two of a category, no Excludes1 pair, one sex, ages, weeks of pregnancy and encounters that go together, no
+  external cause first or without an injury. Which come together is drawn from `data_gen/comorbidity.csv`, a table of companions
+  written for this project, or from a table of admissions, as often as `comorbidity` says; the rest are by the weights alone.
+  How often conditions occur or come together in these rows is no estimate of how often they do in patients."""
 _ANY = """They are
   drawn without regard to what one patient may have, except that no two are of one category."""
 
@@ -104,6 +110,7 @@ def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built,
         rows=count_rows(built.examples),
         coverage=_list_coverage(len(codes), plan, built),
         n_clipped=sources["rules:clipped"],
+        prior=_PRIOR if plan.prior.is_given else "",
         unseen=_describe_unseen(built),
         plausible=_PLAUSIBLE if plan.multiple.plausible else _ANY,
         rejected=_build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",

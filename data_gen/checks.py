@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_gen.folding import fold_text, list_content_words
-from data_gen.lexicon import find_short_forms
+from data_gen.lexicon import Lexicon
+from data_gen.slips import undo_slips
 from data_gen.vocabulary import read_words
+from data_gen.words import read_own_words
 from icd10cm.codeset import CodeSet, add_dot
-from icd10cm.lexicon import read_short_forms
 from icd10cm.tabular import Tabular
 
 _CODE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]\d[0-9A-Za-z](?:\.?[0-9A-Za-z]{1,4})?(?![A-Za-z0-9])")
@@ -40,10 +41,12 @@ class RowChecks:
     Args:
         codeset: no text may be the title of another of its codes or headings, or hold one of its codes.
         tabular: no text may be an inclusion term of another code.
+        lexicon: the short forms that a text may hold; the project's own when omitted.
     """
 
-    def __init__(self, codeset: CodeSet, tabular: Tabular) -> None:
+    def __init__(self, codeset: CodeSet, tabular: Tabular, lexicon: Lexicon | None = None) -> None:
         self._codeset = codeset
+        self._lexicon = lexicon or read_own_words().lexicon
         self._owners = {name: _find_only_code(name, codeset) for name in codeset.headings}
         self._titles = list_meanings((heading.title, self._owners[code]) for code, heading in codeset.headings.items())
         notes = (note for note in tabular.all_notes() if note.kind == "inclusion_term")
@@ -66,7 +69,7 @@ class RowChecks:
             return "is an inclusion term of another code"
         if self.has_code(text, title):
             return "carries a code"
-        return _PROMISES[variation](title, text, source)
+        return _PROMISES[variation](title, text, source, self._lexicon)
 
     def has_code(self, text: str, title: str = "") -> bool:
         """Whether `text` holds a code or heading of the release that `title` does not."""
@@ -110,11 +113,11 @@ def list_details(text: str) -> list[str]:
     return sorted(found)
 
 
-def keeps_details(title: str, text: str) -> bool:
+def keeps_details(title: str, text: str, lexicon: Lexicon) -> bool:
     """Whether `text` says the sides, digits … of `title`, in full or in short forms of the lexicon: `L`, `w/o`, `subseq`."""
     details = list_details(title)
     expanded = shown = text.lower()
-    for short, long in _list_detailed_forms(title):
+    for short, long in _list_detailed_forms(title, lexicon):
         expanded = _find_whole(short).sub(long, expanded)
         if not _find_whole(short).search(title.lower()):
             shown = _find_whole(short).sub(long, shown)
@@ -123,8 +126,8 @@ def keeps_details(title: str, text: str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _list_detailed_forms(title: str) -> tuple[tuple[str, str], ...]:
-    forms = {(short, hit.long) for hit in find_short_forms(title) for short in hit.shorts}
+def _list_detailed_forms(title: str, lexicon: Lexicon) -> tuple[tuple[str, str], ...]:
+    forms = {(short, hit.long) for hit in lexicon.find_short_forms(title) for short in hit.shorts}
     detailed = [(short, long) for short, long in forms if list_details(short) or list_details(long)]
     return tuple(sorted(detailed, key=lambda form: (-len(form[1]), form)))
 
@@ -138,7 +141,7 @@ def _find_whole(short: str) -> re.Pattern[str]:
     return re.compile(before + re.escape(short.lower()) + after)
 
 
-def _check_reordered(title: str, text: str, source: str) -> str | None:
+def _check_reordered(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
     before, after = list_content_words(title), list_content_words(text)
     if sorted(before) != sorted(after):
         return "has other words than its title"
@@ -153,34 +156,29 @@ def _list_negated(content: Sequence[str], near: int = 1) -> set[tuple[str, str]]
     return {(content[place], word) for place in places for word in content[place + 1 : place + 1 + near]}
 
 
-def _check_abbreviated(title: str, text: str, source: str) -> str | None:
-    if not keeps_details(title, text):
+def _check_abbreviated(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
+    if not keeps_details(title, text, lexicon):
         return "changes a side, digit, negation or encounter"
     if source.endswith(":clipped"):
         return None
-    lower = text.lower()
-    shorts = (short for hit in find_short_forms(title) for short in hit.shorts)
-    if not any(short.lower() in lower and _find_whole(short).search(lower) for short in shorts):
+    if not _holds_short_form(title, text, lexicon):
         return "holds no short form of the lexicon"
-    return "is a short form of another term too" if _may_mean_other(fold_text(text), title) else None
+    return "is a short form of another term too" if _may_mean_other(fold_text(text), title, lexicon) else None
 
 
-def _may_mean_other(folded: str, title: str) -> bool:
+def _holds_short_form(title: str, text: str, lexicon: Lexicon) -> bool:
+    lower = text.lower()
+    shorts = (short for hit in lexicon.find_short_forms(title) for short in hit.shorts)
+    return any(short.lower() in lower and _find_whole(short).search(lower) for short in shorts)
+
+
+def _may_mean_other(folded: str, title: str, lexicon: Lexicon) -> bool:
     """Whether a text is a short form that also stands for a term with no word like one of the title's."""
     stems = {word[:_STEM] for word in fold_text(title).split()}
-    return any(not any(word[:_STEM] in stems for word in long.split()) for long in _read_meanings().get(folded, ()))
+    return any(not any(word[:_STEM] in stems for word in long.split()) for long in lexicon.list_meanings(folded))
 
 
-@functools.cache
-def _read_meanings() -> dict[str, list[str]]:
-    """Return folded short form to its folded long ones."""
-    meanings: dict[str, list[str]] = {}
-    for short, long in read_short_forms():
-        meanings.setdefault(fold_text(short), []).append(fold_text(long))
-    return meanings
-
-
-def _check_typo(title: str, text: str, source: str) -> str | None:
+def _check_typo(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
     before, after = ([word for word in list_details(said) if word != "unspecified"] for said in (title, text))
     if before != after:
         return "changes a side, digit, negation or encounter"
@@ -192,11 +190,24 @@ def _check_typo(title: str, text: str, source: str) -> str | None:
     return None
 
 
-def _check_paraphrased(title: str, text: str, source: str) -> str | None:
+def _check_paraphrased(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
     if set(list_content_words(text)) == set(list_content_words(title)):
         return "has the words of its title"
     sides, said = ({_SAME_SIDES.get(word, word) for word in list_content_words(t)} & _SIDES for t in (title, text))
     return "changes a side, digit, negation or encounter" if said != sides else None
+
+
+def _check_mixed(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
+    """Find the fault of the text with its slips undone, as of a reordered or an abbreviated one."""
+    shorts = {token for hit in lexicon.find_short_forms(title) for short in hit.shorts for token in fold_text(short).split()}
+    undone, slips = undo_slips(title, text, shorts, _DETAILS.keys() - {"unspecified"})
+    if not slips or any(wrong in read_words() or lexicon.is_short(wrong) for wrong in slips):
+        return "has no misspelt word, or another word of the titles or short form"
+    turned, shortened = _check_reordered(title, undone, source, lexicon), _check_abbreviated(title, undone, source, lexicon)
+    if not shortened and not _holds_short_form(title, text, lexicon):
+        shortened = "misspells its short form"
+    faults = {"rules:reordered+typo": [turned], "rules:abbreviated+typo": [shortened]}.get(source, [turned, shortened])
+    return faults[-1] if all(faults) else None
 
 
 _PROMISES = {
@@ -204,5 +215,6 @@ _PROMISES = {
     "abbreviated": _check_abbreviated,
     "typo": _check_typo,
     "paraphrased": _check_paraphrased,
+    "mixed": _check_mixed,
 }
 """Variation to what must hold of its texts."""

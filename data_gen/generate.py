@@ -16,17 +16,19 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, Field, FilePath, model_validator
+from pydantic import Field, FilePath, model_validator
 from tqdm import tqdm
 
 from data_gen.build import Builder, Built, build_examples
 from data_gen.card import build_card, count_rows
 from data_gen.examples import SPLITS, group_by_scenario, write_examples
+from data_gen.folders import FolderPath
 from data_gen.plan import Plan
+from data_gen.prior import check_priors
 from data_gen.shards import Shard, ShardFolder, ShardNumber
-from data_gen.writers.session import LLMWriter, describe_store, fill_store, open_session, show_cost
+from data_gen.writers.session import LLMWriter, describe_store, fill_store, keep_rejected, open_session, show_cost
 from data_gen.writers.settings import Backend
 from data_gen.writing import Propose
 from icd10cm.codeset import CodeSet, add_dot
@@ -38,14 +40,6 @@ from icd10cm.run_header import build_header, hash_file, write_json, write_text
 _DRY_RUN_CODES = 500
 
 
-def check_folder(folder: Path) -> Path:
-    """Return `folder` when it can be a folder. Raises `ValueError` where it, or what it would lie in, is a file."""
-    blocked = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
-    if blocked is not None:
-        raise ValueError(f"{str(blocked)!r} is a file; choose another folder")
-    return folder
-
-
 class Settings(Plan, Backend):
     """What to generate, from which codes, and where to."""
 
@@ -54,7 +48,7 @@ class Settings(Plan, Backend):
         None, coerce_numbers_to_str=True, description="name of the release; from the code file's name when null"
     )
     prefixes: list[str] | None = Field(None, min_length=1, description="only codes that begin with one of these; all when null")
-    output_dir: Annotated[Path, AfterValidator(check_folder)] = Field(Path("outputs/data"), description="folder to write into")
+    output_dir: FolderPath = Field(Path("outputs/data"), description="folder to write into")
     shard: Shard = Field(None, description="write only the variants of one of n equal parts of the codes, such as 2/4")
     join: bool = Field(False, description="join the parts that --shard wrote into the data set")
     dry_run: bool = Field(False, description="print counts, some rows or the price, write nothing")
@@ -73,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     settings = load_settings(Settings, argv, doc=__doc__, prog="data_gen.generate")
     codeset = CodeSet.load(settings.code_file, settings.release)
     codes = select_codes(codeset, settings.prefixes)
+    check_priors(codeset, codes, settings)
     if codeset.release == "unknown":
         say(f"warning: the name of {settings.code_file} has no year, so nothing can warn of mixed releases; say --release")
     if settings.backend == "openai":
@@ -92,15 +87,17 @@ def write_by_model(codeset: CodeSet, codes: Sequence[str], settings: Settings) -
         if settings.dry_run:
             show_cost(tasks, store, settings.max_cost_usd, settings.batch)
             return 0
-        status = fill_store(tasks, store, settings.max_cost_usd, settings.batch)
-        if not status:
-            write_folder(codeset, codes, settings, LLMWriter(tasks, store), llm=describe_store(tasks, store))
-        return status
+        with keep_rejected(tasks, store) as rows:
+            status = fill_store(tasks, store, settings.max_cost_usd, settings.batch)
+            if not status:
+                built = write_folder(codeset, codes, settings, LLMWriter(tasks, store), llm=describe_store(tasks, store))
+                rows.extend(row for split in SPLITS for row in built.examples[split])
+            return status
 
 
 def write_folder(
     codeset: CodeSet, codes: Sequence[str], settings: Settings, propose: Propose | None = None, **facts: Any
-) -> None:
+) -> Built:
     """Write the data set into `output_dir`, its variants by the rules or by `propose`; `facts` go into `run.json`."""
     builder = Builder(codeset, codes, settings)
     with open_folder(settings.output_dir) as scratch:
@@ -111,6 +108,7 @@ def write_folder(
         built = builder.assemble(variants)
         write_files(scratch, codeset, codes, settings, built, **facts)
     say(f"wrote {sum(map(len, built.examples.values())):,} examples of {len(codes):,} codes to {settings.output_dir}")
+    return built
 
 
 def write_shard(codeset: CodeSet, codes: Sequence[str], settings: Settings, shard: ShardNumber) -> None:
@@ -169,7 +167,7 @@ def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: 
     header = build_header(
         "data_gen.generate",
         settings.model_dump(mode="json"),
-        [settings.code_file] if settings.code_file else [],
+        [*([settings.code_file] if settings.code_file else []), *settings.list_clinical_files()],
         codeset.release,
         outputs=hashes,
         code_source=codeset.source,

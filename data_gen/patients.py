@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from data_gen.comorbidity import build_companions
+from data_gen.dependent import comes_later, is_fit
 from data_gen.plan import JoinedPlan
-from icd10cm.codeset import CodeSet, find_chapter
+from data_gen.prior import Urn, weigh_codes
+from data_gen.traits import TraitReader, Traits
+from icd10cm.codeset import CodeSet
 from icd10cm.rules import Checker
 from icd10cm.rules.case import is_external_cause
-from icd10cm.rules.patient import AGES, find_sex
 from icd10cm.tabular import Tabular
 
 RULES = (
@@ -18,18 +20,8 @@ RULES = (
 )  # fmt: skip
 """The rules of `icd10cm.rules` that a list of codes of one patient keeps."""
 
-_LIFE = (0.0, 200.0)
-_PAST_INFANCY = (2.0, 200.0)
-_INFANT_CHAPTERS = (1, 17, 22)
-"""Chapters, beside the perinatal one, whose codes an infant has too; those of others go with no perinatal code."""
-
-_TITLE_AGES = (
-    (re.compile(r"\b(?:newborn|neonat\w*)\b", re.IGNORECASE), (0.0, 1.0)),
-    (re.compile(r"\b(?:senile|age-related|presby\w+|postmenopausal|menopausal)\b", re.IGNORECASE), (40.0, 200.0)),
-)
 _ATTEMPTS_PER_CODE = 20
 _ROUNDS = 8
-_STEM_LENGTH = len("S52.501")
 
 
 class Patients:
@@ -39,7 +31,10 @@ class Patients:
         codeset: the release.
         tabular: its tabular list.
         codes: what to draw from.
-        plan: how many conditions, whether they must be plausible, and how often each chapter comes up.
+        plan: how many conditions, whether they must be plausible, how often each comes up and what comes with it.
+
+    Raises:
+        ConfigError, DataError: the prior cannot be used (see `data_gen.prior.weigh_codes`).
     """
 
     def __init__(self, codeset: CodeSet, tabular: Tabular, codes: Sequence[str], plan: JoinedPlan) -> None:
@@ -47,9 +42,12 @@ class Patients:
         self._codes = codes
         self._plan = plan
         self._checker = Checker(codeset, tabular, RULES)
-        self._traits: dict[str, tuple[str | None, tuple[float, float]]] = {}
-        self._by_chapter = _group_by_chapter(codeset, codes, plan.chapter_weights)
-        self._weights = [plan.chapter_weights[chapter] for chapter in self._by_chapter]
+        self._traits = TraitReader(self._checker.knowledge)
+        weights = weigh_codes(codeset, codes, plan.prior)
+        self._urn = Urn(codes, weights) if plan.prior.is_given else None
+        self._by_category = _group_by_category(codeset, codes, weights)
+        self._companions = build_companions(plan.prior.diagnoses_file, self._by_category)
+        self._has_first = not all(map(comes_later, codes))
 
     def draw(self, rng: random.Random) -> tuple[str, ...]:
         """Return codes of different categories, principal diagnosis first; fewer than wanted where no more go together."""
@@ -73,58 +71,62 @@ class Patients:
             objected = {finding.codes[-1] for finding in self._checker.check(chosen)}
             if not objected:
                 return tuple(chosen)
-            chosen = [code for code in chosen if code not in objected]
+            chosen = self._keep_fit(code for code in chosen if code not in objected)
         return ()
 
     def _fill(self, chosen: list[str], wanted: int, rng: random.Random) -> None:
         """Append codes to `chosen` until there are `wanted`, or no more are found."""
         categories = {self._codeset.category(code) for code in chosen}
-        traits = [self.find_traits(code) for code in chosen]
-        sex = next((sex for sex, _ in traits if sex), None)
-        low, high = max([_LIFE[0], *(low for _, (low, _) in traits)]), min([_LIFE[1], *(high for _, (_, high) in traits)])
+        patient = Traits()
+        for code in chosen:
+            patient = patient.join(self._traits.read(code)) or patient
         for _ in range(wanted * _ATTEMPTS_PER_CODE):
             if len(chosen) >= wanted:
                 return
-            code = self._draw_code(rng)
-            if self._codeset.category(code) in categories or (not chosen and is_external_cause(code)):
+            code = self._draw_next(chosen, rng)
+            if self._codeset.category(code) in categories or not self._has_place(code, chosen):
                 continue
-            own_sex, (own_low, own_high) = self.find_traits(code)
-            if (sex and own_sex and sex != own_sex) or max(low, own_low) > min(high, own_high):
+            joined = patient.join(self._traits.read(code))
+            if joined is None:
                 continue
             chosen.append(code)
             categories.add(self._codeset.category(code))
-            sex, low, high = sex or own_sex, max(low, own_low), min(high, own_high)
+            patient = joined
+
+    def _has_place(self, code: str, chosen: Sequence[str]) -> bool:
+        if not chosen:
+            return not (comes_later(code) if self._has_first else is_external_cause(code))
+        return is_fit(code, chosen)
+
+    def _keep_fit(self, codes: Iterable[str]) -> list[str]:
+        """Return the codes that still have what they hang on."""
+        kept: list[str] = []
+        for code in codes:
+            if self._has_place(code, kept):
+                kept.append(code)
+        return kept
 
     def find_traits(self, code: str) -> tuple[str | None, tuple[float, float]]:
         """Return the sex (`F`, `M` or None for either) and the ages, in years, of those who may have a code."""
-        # the tabular list, where the sex is read, has no codes with a 7th character: those that differ in it are alike
-        stem = code[:_STEM_LENGTH]
-        found = self._traits.get(stem)
-        if found is None:
-            found = self._traits[stem] = find_sex(code, self._checker.knowledge)[0], _find_ages(code, self._codeset.title(code))
-        return found
+        traits = self._traits.read(code)
+        return traits.sex, traits.ages
+
+    def _draw_next(self, chosen: Sequence[str], rng: random.Random) -> str:
+        """Return a code of a companion of one already chosen as often as the plan says, otherwise any."""
+        if chosen and self._plan.comorbidity and rng.random() < self._plan.comorbidity:
+            category = self._companions.draw(self._codeset.category(rng.choice(chosen)), rng)
+            if category is not None:
+                return self._by_category[category].draw(rng)
+        return self._draw_code(rng)
 
     def _draw_code(self, rng: random.Random) -> str:
-        if not self._by_chapter:
-            return rng.choice(self._codes)
-        return rng.choice(rng.choices(list(self._by_chapter.values()), self._weights)[0])
+        return self._urn.draw(rng) if self._urn else rng.choice(self._codes)
 
 
-def _group_by_chapter(codeset: CodeSet, codes: Sequence[str], weights: Mapping[int, float]) -> dict[int, list[str]]:
-    """Return chapter to its codes, for the chapters with a weight above 0; empty when there are no weights."""
-    groups: dict[int, list[str]] = {}
-    for code in codes if weights else ():
-        if weights.get(codeset.chapter(code), 0) > 0:
-            groups.setdefault(codeset.chapter(code), []).append(code)
-    return groups
-
-
-def _find_ages(code: str, title: str) -> tuple[float, float]:
-    for ages in AGES:
-        if code.startswith(ages.prefixes):
-            return ages.low, ages.high
-    if code[0] not in "VWXYZ":
-        for pattern, ages_of_title in _TITLE_AGES:
-            if pattern.search(title):
-                return ages_of_title
-    return _LIFE if find_chapter(code) in _INFANT_CHAPTERS else _PAST_INFANCY
+def _group_by_category(codeset: CodeSet, codes: Sequence[str], weights: Sequence[float]) -> dict[str, Urn]:
+    """Return category to its codes, for the categories with a code of a weight above 0."""
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for code, weight in zip(codes, weights, strict=True):
+        if weight > 0:
+            groups.setdefault(codeset.category(code), []).append((code, weight))
+    return {category: Urn(*zip(*group, strict=True)) for category, group in groups.items()}

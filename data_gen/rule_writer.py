@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from data_gen.lexicon import find_short_forms
 from data_gen.terms import Term
-from data_gen.variations import VARIATIONS, paraphrased
+from data_gen.variations import VARIATIONS, mixed, paraphrased
+from data_gen.words import Words, read_own_words
 
 
 class RuleWriter:
@@ -15,21 +15,32 @@ class RuleWriter:
 
     Args:
         terms: code to what else it is called, for `paraphrased`.
+        words: short forms and misspellings; the project's own when omitted.
     """
 
-    def __init__(self, terms: Mapping[str, Sequence[Term]]) -> None:
+    def __init__(self, terms: Mapping[str, Sequence[Term]], words: Words | None = None) -> None:
         self._terms = terms
+        self._words = words or read_own_words()
 
     def __call__(self, variation: str, code: str, title: str, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield (text, source), the text empty where an attempt failed."""
         if variation == "paraphrased":
             yield from self._paraphrase(code, title, rng)
+        if variation == "mixed":
+            yield from self._mix(title, rng)
         # a title without any entry in the lexicon is clipped
-        clipped = variation == "abbreviated" and not find_short_forms(title)
+        clipped = variation == "abbreviated" and not self._words.lexicon.find_short_forms(title)
         source = "rules:clipped" if clipped else f"rules:{variation}"
         vary = VARIATIONS[variation]
         while True:
-            yield vary(title, rng) or "", source
+            yield vary(title, rng, self._words) or "", source
+
+    def _mix(self, title: str, rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Yield misspelt texts of either base; a title without any entry in the lexicon is not clipped and misspelt at once."""
+        bases = [base for base in mixed.BASES if base != "abbreviated" or self._words.lexicon.find_short_forms(title)]
+        while True:
+            base = rng.choice(bases)
+            yield mixed.mix(base, title, rng, self._words) or "", f"rules:{base}+typo"
 
     def _paraphrase(self, code: str, title: str, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield each term once, half of them in a clinical frame, then frames around the title and the terms."""
@@ -37,8 +48,8 @@ class RuleWriter:
         rng.shuffle(terms)
         for term in terms:
             bare = rng.random() < 0.5
-            yield paraphrased.say_plainly(term.text, rng) if bare else paraphrased.vary(term.text, rng, code), term.source
+            yield paraphrased.say_plainly(term.text, rng) if bare else paraphrased.vary(term.text, rng, code=code), term.source
         own = Term(title, "rules:paraphrased")
         while True:
             term = rng.choice(terms) if terms and rng.random() < 0.5 else own
-            yield paraphrased.vary(term.text, rng, code), term.source
+            yield paraphrased.vary(term.text, rng, code=code), term.source

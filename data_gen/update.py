@@ -12,17 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, DirectoryPath, Field, FilePath, NonNegativeInt, PositiveFloat, create_model
+from pydantic import DirectoryPath, Field, FilePath, NonNegativeInt, PositiveFloat, create_model
 from tqdm import tqdm
 
 from data_gen.build import Built, build_examples
 from data_gen.card import build_card, count_rows
 from data_gen.examples import SPLITS, write_examples
-from data_gen.generate import check_folder, open_folder, select_codes
+from data_gen.folders import FolderPath
+from data_gen.generate import open_folder, select_codes
 from data_gen.lesson import Lesson, choose_codes, describe_lesson, write_former
 from data_gen.plan import MultiplePlan, Plan
+from data_gen.prior import check_priors
 from data_gen.update_stage import STAGE_FILE, write_command, write_stage
 from data_gen.variations import VARIATIONS
 from icd10cm.codeset import CodeSet
@@ -60,9 +62,7 @@ class _Update(Plan):
     )
     epochs: PositiveFloat = Field(12.0, description="epochs of the stage")
     learning_rate: PositiveFloat | None = Field(None, description="of the stage; half of what the model had last when null")
-    output_dir: Annotated[Path, AfterValidator(check_folder)] = Field(
-        Path("outputs/update"), description="folder to write into"
-    )
+    output_dir: FolderPath = Field(Path("outputs/update"), description="folder to write into")
     dry_run: bool = Field(False, description="print counts, some rows and the command, write nothing")
 
 
@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = CodeSet.load(settings.to, settings.to_release)
     trained = check_releases(settings.model, old, new)
     settings = follow_data(settings, trained)
+    check_priors(new, new.codes, settings)
     comparison = compare(old, new)
     lesson = choose_codes(comparison, old, new, select_codes(new, settings.prefixes), settings.rehearsal, settings.seed)
     settings = plan_multiple(settings, lesson.n_taught)
@@ -188,7 +189,12 @@ def write_files(
         former=sum(example.source == "cms:former" for example in built.examples["train"]),
     )
     write_text(folder / "dataset_card.md", build_card(new, lesson.codes, settings, built, hashes) + section)
-    files = [getattr(settings, "from"), *([settings.to] if settings.to else []), settings.model / "run.json"]
+    files = [
+        *settings.list_clinical_files(),
+        getattr(settings, "from"),
+        *([settings.to] if settings.to else []),
+        settings.model / "run.json",
+    ]
     header = build_header(
         "data_gen.update",
         settings.model_dump(mode="json"),

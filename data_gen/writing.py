@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from data_gen.checks import RowChecks
 from data_gen.folding import fold_text, list_content_words
 from data_gen.parallel import map_in_order
 from data_gen.plan import Plan
+from data_gen.prior import Allotment
 from data_gen.variations import VARIATIONS
 from icd10cm.codeset import CodeSet
 
@@ -73,21 +74,17 @@ class Writer:
         plan: how many of what, and the seed.
         checks: what each text must pass.
         propose: who writes.
-        unseen: codes that have no variants in train.
+        allotment: how many texts of each code are for train; as many of each as the plan says when omitted.
     """
 
     def __init__(
-        self, codeset: CodeSet, plan: Plan, checks: RowChecks, propose: Propose, unseen: Collection[str] = ()
+        self, codeset: CodeSet, plan: Plan, checks: RowChecks, propose: Propose, allotment: Allotment | None = None
     ) -> None:
         self._codeset = codeset
         self._plan = plan
         self._checks = checks
         self._propose = propose
-        self._unseen = unseen
-
-    def count_train(self, code: str, variation: str) -> int:
-        """Return how many texts of a code are for train."""
-        return 0 if code in self._unseen else self._plan.train_variants.get(variation, 0)
+        self._allotment = allotment or Allotment(codeset, (), plan)
 
     def write_code(self, code: str) -> Written:
         """Return distinct texts of each variation, enough for every split where there are so many."""
@@ -103,7 +100,7 @@ class Writer:
         """Return texts with content words not `known` of the code."""
         if not self._plan.count_variants(variation):
             return []
-        n_train, n_held = self.count_train(code, variation), self._plan.count_held_out()
+        n_train, n_held = self._allotment.count_train(code, variation), self._plan.count_held_out()
         rng = random.Random(f"{self._plan.seed}:{variation}:{code}")
         texts: dict[str, Text] = {}
         faulty: set[str] = set()

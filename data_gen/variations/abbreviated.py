@@ -1,4 +1,4 @@
-"""Short forms as clinicians write them: `T2DM w/ foot ulcer`, from `lexicon.csv`, longest match first.
+"""Short forms as clinicians write them: `T2DM w/ foot ulcer`, from the lexicon, longest match first.
 
 A random part of what can be shortened is, so one title gives several texts; one long form has one short form within a text.
 A title without any entry in the lexicon is clipped (`homic idea`), and its source says so.
@@ -10,17 +10,18 @@ import random
 import re
 
 from data_gen.casing import cap_first, lower_plain
-from data_gen.lexicon import ShortForm, find_short_forms
+from data_gen.lexicon import ShortForm
 from data_gen.vocabulary import read_words
+from data_gen.words import Words, read_own_words
 
 _LONG_WORD = re.compile(r"(?<![\w/-])[A-Za-z][a-z]{6,}(?![\w'-])")
 _KEPT_WORD = re.compile(r"un|non|with|hyper|hypo|left|right|bilateral|mellitus|pectoris|asthmaticus", re.IGNORECASE)
 _VOWELS = "aeiouy"
 
 
-def vary(title: str, rng: random.Random) -> str | None:
+def vary(title: str, rng: random.Random, words: Words | None = None) -> str | None:
     """Return `title` with some of it in short forms, None when it has no word that can be shortened."""
-    hits = find_short_forms(title)
+    hits = (words or read_own_words()).lexicon.find_short_forms(title)
     picked = _pick_hits(hits, rng) if hits else []
     if not hits or rng.random() < (0.25 if len(hits) > 2 else 0.5):
         picked += _clip_words(title, hits, picked, rng)
@@ -70,11 +71,15 @@ def _choose_shorts(picked: list[ShortForm], rng: random.Random) -> list[tuple[in
     chosen: dict[str, str] = {}
     stretches = []
     for hit in sorted(picked):
-        short = chosen.setdefault(hit.long, rng.choice(hit.shorts))
+        short = chosen.setdefault(hit.long, _choose_short(hit, rng))
         if hit.long[0] == ",":
             short = rng.choice((" ", " ", ", ")) + short if short[0] != "(" else f" {short}"
         stretches.append((hit.start, hit.end, short))
     return stretches
+
+
+def _choose_short(hit: ShortForm, rng: random.Random) -> str:
+    return rng.choices(hit.shorts, hit.weights)[0] if hit.weights else rng.choice(hit.shorts)
 
 
 def _type_case(title: str, stretches: list[tuple[int, int, str]], rng: random.Random) -> str:

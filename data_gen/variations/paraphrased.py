@@ -12,6 +12,7 @@ import re
 from data_gen.casing import cap_first, lower_plain, type_case
 from data_gen.distractors import write_distractor
 from data_gen.vocabulary import uncap_first
+from data_gen.words import Words
 from icd10cm.codeset import find_chapter
 
 _HISTORY = re.compile(r"personal history(?: of)? ", re.IGNORECASE)
@@ -84,7 +85,7 @@ _JOINTS = ("{}, {}", "{}, {}", "{}; {}", "{}. {}", "{} - {}")
 _SHARE_DISTRACTED = 0.45
 
 
-def vary(title: str, rng: random.Random, code: str = "") -> str:
+def vary(title: str, rng: random.Random, words: Words | None = None, code: str = "") -> str:
     """Return `title`, or another name of `code`, in a frame that suits it, in about half of the cases with a distractor."""
     kind = find_kind(title, code)
     phrase = uncap_first(_CUT[kind].sub("", title, count=1) if kind in _CUT else title)

@@ -14,6 +14,7 @@ from data_gen.folding import list_content_words
 from data_gen.phrases import group_clauses, parse_title
 from data_gen.turning import ANATOMY, list_forms
 from data_gen.vocabulary import uncap_first
+from data_gen.words import Words
 
 _ENCOUNTER = re.compile(r"(?:initial|subsequent) encounter|sequela")
 _SIDE_OF = re.compile(rf"(?:left|right|unspecified) (?:{ANATOMY})$")
@@ -42,7 +43,7 @@ _LINKS: dict[str, tuple[str, ...]] = {
 """Connector of a clause to what may stand between the clause and the core once the clause comes first."""
 
 
-def vary(title: str, rng: random.Random) -> str | None:
+def vary(title: str, rng: random.Random, words: Words | None = None) -> str | None:
     """Return `title` with its words in another order; None when this attempt gave the same order or nothing can move."""
     core, clauses, parts = parse_title(uncap_first(title))
     forms = list_forms(core)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from data_gen.casing import type_case
 from data_gen.vocabulary import read_words
+from data_gen.words import Severity, Words, read_own_words
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEIGHBOURS = {
@@ -23,10 +24,10 @@ _SOUNDS = tuple(
     (re.compile(heard), written)
     for heard, written in (
         ("ph", "f"), ("rrh", "rh"), ("rrh", "rr"), ("rh", "r"), ("ae", "e"), ("oe", "e"), ("ie", "ei"), ("ei", "ie"),
-        ("(?<=[a-z])y(?=[a-z])", "i"), ("ous\b", "us"), ("eous", "ious"), ("ious", "eous"), ("tion", "sion"), ("sion", "tion"),
-        ("ence", "ance"), ("ance", "ence"), ("ent", "ant"), ("ant", "ent"), ("ary\b", "ery"), ("er\b", "or"), ("or\b", "er"),
-        ("ar\b", "er"), ("c(?=[ei])", "s"), ("s(?=[ei])", "c"), ("ch(?=[aor])", "k"), ("psy", "sy"), ("th", "t"),
-        ("([lsmnptrcf])\1", r"\1"), ("(?<=[aeiou])([lmnprst])(?=[aeiou])", r"\1\1"), ("ui", "iu"), ("au", "ua"), ("eu", "ue"),
+        ("(?<=[a-z])y(?=[a-z])", "i"), (r"ous\b", "us"), ("eous", "ious"), ("ious", "eous"), ("tion", "sion"), ("sion", "tion"),
+        ("ence", "ance"), ("ance", "ence"), ("ent", "ant"), ("ant", "ent"), (r"ary\b", "ery"), (r"er\b", "or"), (r"or\b", "er"),
+        (r"ar\b", "er"), ("c(?=[ei])", "s"), ("s(?=[ei])", "c"), ("ch(?=[aor])", "k"), ("psy", "sy"), ("th", "t"),
+        (r"([lsmnptrcf])\1", r"\1"), ("(?<=[aeiou])([lmnprst])(?=[aeiou])", r"\1\1"), ("ui", "iu"), ("au", "ua"), ("eu", "ue"),
         ("ible", "able"), ("able", "ible"), ("c(?=[aou])", "k"), ("z", "s"), ("(?<=[^aeiou])a(?=[^aeiou])", "e"),
         ("(?<=[^aeiou])e(?=[^aeiou])", "a"), ("(?<=[^aeiou])e(?=[^aeiou])", "i"), ("(?<=[^aeiou])i(?=[^aeiou])", "e"),
         ("(?<=[^aeiou])o(?=[^aeiou])", "a"),
@@ -60,42 +61,53 @@ _PROTECTED_START = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 _SHORTEST = 4
+_SHARE_ATTESTED = 0.5
+"""Of the slips in a word for which a list of misspellings has any, those that are taken from it."""
 
 
-def vary(title: str, rng: random.Random) -> str | None:
+def vary(title: str, rng: random.Random, words: Words | None = None) -> str | None:
     """Return `title` with one to three slips, more in a longer one; None when no word in it can be misspelt."""
+    words = words or read_own_words()
     text = title
-    most = 1 + (len(title) > 30) + (len(title) > 70)
     done = 0
-    for _ in range(rng.randint(1, most)):
-        slipped = _join_words(text, rng) if rng.random() < 0.08 else _misspell_word(text, title, rng)
+    for _ in range(count_slips(title, words.severity, rng)):
+        slipped = _join_words(text, rng) if rng.random() < 0.08 else misspell_word(text, title, rng, words)
         if slipped is not None:
             text = slipped
             done += 1
     return type_case(text, rng) if done else None
 
 
-def _misspell_word(text: str, title: str, rng: random.Random) -> str | None:
-    """Return `text` with one slip in a word that is still as in `title`, None after a few attempts without one."""
-    places = [word for word in _WORD.finditer(text) if _may_misspell(word[0], title)]
+def count_slips(text: str, severity: Severity, rng: random.Random) -> int:
+    """Return how many slips a text gets: up to three, one when light, twice as many when heavy."""
+    usual = rng.randint(1, 1 + (len(text) > 30) + (len(text) > 70))
+    return {"light": 1, "usual": usual, "heavy": 2 * usual}[severity]
+
+
+def misspell_word(text: str, original: Container[str], rng: random.Random, words: Words) -> str | None:
+    """Return `text` with one slip in a word that `original` has as well, None after a few attempts without one."""
+    places = [word for word in _WORD.finditer(text) if _may_misspell(word[0], original)]
     for _ in range(4):
         if not places:
             return None
         place = rng.choice(places)
-        wrong = _slip(place[0], rng)
+        wrong = _slip(place[0], rng, words)
         if wrong is not None:
             return text[: place.start()] + wrong + text[place.end() :]
     return None
 
 
-def _may_misspell(word: str, title: str) -> bool:
-    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower() and word in title
+def _may_misspell(word: str, original: Container[str]) -> bool:
+    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower() and word in original
 
 
-def _slip(word: str, rng: random.Random) -> str | None:
+def _slip(word: str, rng: random.Random, words: Words) -> str | None:
     """Return `word` with one slip after its protected start, None when that gave no new word."""
     start = _PROTECTED_START.match(word.lower())
     first = max(1, start.end() if start and len(word) - start.end() >= _SHORTEST else 1)
+    attested = [wrong for wrong in words.misspellings.get(word.lower(), ()) if wrong[:first] == word[:first].lower()]
+    if attested and rng.random() < _SHARE_ATTESTED:
+        return word[:first] + rng.choice(attested)[first:]
     slip = rng.choices(_SLIPS, _WEIGHTS)[0]
     wrong = slip(word, first, rng)
     for _ in range(8):
