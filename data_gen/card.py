@@ -71,9 +71,9 @@ Licence: the titles are of the US government and in the public domain; {licence}
 _PRIOR = """Codes have more or fewer variants in train than asked for per code, by a prior: 'asked for' is the mean. """
 
 _UNSEEN = """- Of {n_codes:,} *codes* train has the titles and no variant, nor any text of several conditions with one of
-  them. Rows with such a code say `code` in the column `held_out` ({n_code:,} rows), all other rows of validation and test `variant`
-  ({n_variant:,} rows). `code` asks whether a model can apply what it learned of variants to a title alone; siblings of the
-  code, with the same words and another side or encounter, are mostly in train.
+  them. Rows with such a code say `code` in the column `held_out` ({n_code:,} rows), all other rows of validation and
+  test `variant` ({n_variant:,} rows). `code` asks whether a model can apply what it learned of variants to a title
+  alone; siblings of the code, with the same words and another side or encounter, are mostly in train.
 """
 
 _AUTHORS_RULES = """Every text was written by rules from the

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from icd10cm.errors import DataError
 
-SCENARIOS = ("base", "reordered", "abbreviated", "typo", "multiple", "paraphrased", "note")
+SCENARIOS = ("base", "reordered", "abbreviated", "typo", "multiple", "paraphrased", "mixed", "note")
 """What a test set measures, in the order every table shows."""
 
 SPLITS = ("train", "validation", "test")

@@ -54,11 +54,14 @@ class Settings(Plan, Backend):
     dry_run: bool = Field(False, description="print counts, some rows or the price, write nothing")
 
     @model_validator(mode="after")
-    def _check_shard(self) -> Self:
+    def _check_what_rules_need(self) -> Self:
         if self.shard and self.join:
             raise ValueError("--shard writes one part and --join joins them; give one of the two")
         if self.backend == "openai" and (self.shard or self.join):
             raise ValueError("shards are for backend rules; one process asks a language model as fast as it may be asked")
+        unused = [name for name in ("misspelling_files", "typo_severity", "index_files") if name in self.model_fields_set]
+        if self.backend == "openai" and any(getattr(self, name) for name in unused):
+            raise ValueError(f"{' and '.join(unused)} would have no effect: the model writes, not the rules")
         return self
 
 
@@ -167,7 +170,7 @@ def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: 
     header = build_header(
         "data_gen.generate",
         settings.model_dump(mode="json"),
-        [*([settings.code_file] if settings.code_file else []), *settings.list_clinical_files()],
+        [*([settings.code_file] if settings.code_file else []), *settings.list_files()],
         codeset.release,
         outputs=hashes,
         code_source=codeset.source,

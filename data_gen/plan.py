@@ -180,6 +180,11 @@ class Plan(Settings):
         train = self.train_variants.get(variation, 0)
         return train + self.count_held_out() if train else 0
 
+    def list_files(self) -> list[Path]:
+        """Return every file that the data set is made from, but for the code file."""
+        named = [self.tabular_file] if self.tabular_file else []
+        return [*named, *self.index_files, *self.abbreviation_files, *self.misspelling_files, *self.list_clinical_files()]
+
     def list_clinical_files(self) -> list[Path]:
         """Return the files of real patients that the data set is drawn after."""
         priors = (self.prior, self.multiple.prior, self.note.prior)

@@ -190,7 +190,7 @@ def write_files(
     )
     write_text(folder / "dataset_card.md", build_card(new, lesson.codes, settings, built, hashes) + section)
     files = [
-        *settings.list_clinical_files(),
+        *settings.list_files(),
         getattr(settings, "from"),
         *([settings.to] if settings.to else []),
         settings.model / "run.json",

@@ -20,6 +20,7 @@ SCENARIO_TEXTS = {
     "typo": "Misspelled words.",
     "multiple": "Two or more conditions in one text; all codes must be right, none missing, none too many.",
     "paraphrased": "The same condition in other words.",
+    "mixed": "Short forms or another order, and misspelled on top.",
     "note": "A passage of a clinical note.",
 }
 METRIC_TEXTS = {

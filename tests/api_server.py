@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from typing import Any
 
 from data_gen.variations import VARIATIONS
 from data_gen.writers.tasks import hash_request
+
+SHARED = "Type 2 diabetes mellitus with diabetic kidneyyopathyyyyy"
+"""Passes for a misspelling of two titles."""
 
 Fault = Callable[[dict[str, Any], int], str]
 """What goes wrong with a request's n-th sending (1 the first), empty when nothing does."""
@@ -30,9 +34,16 @@ class ApiServer(ThreadingHTTPServer):
         delay: seconds before each answer.
         headers: headers of each answer.
         log: (seconds, key of the request's first attempt, what was done with it), in order.
-        paid: key to the number of whole answers, online or in batches.
+        paid: request to how often it was charged, online or in batches, whoever was there to hear the answer; by the key in
+            its metadata, by its hash without one.
+        stored: completions kept because the request said `store`.
+        keeps: whether it keeps any; without, it has no route to list them, as most servers but OpenAI's.
+        list_delay: seconds until what is stored is listed.
+        list_fault: HTTP status to every list, 0 for none.
+        listed: how often it was asked to list.
         bodies: every chat request.
         sent: key to the number of times that it was sent.
+        prompt_tokens: what it counts for each prompt.
         key: the API key it wants, any when empty.
         at_once: the most requests under way at a time.
         batches: id to batch; they run when `finish_batches` is called.
@@ -49,10 +60,13 @@ class ApiServer(ThreadingHTTPServer):
         self.delay = 0.0
         self.headers: dict[str, str] = {}
         self.key = ""
+        self.prompt_tokens = 200
         self.log: list[tuple[float, str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.sent: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
+        self.stored: list[dict[str, Any]] = []
+        self.keeps, self.list_delay, self.list_fault, self.listed = True, 0.0, 0, 0
         self.at_once = self.under_way = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -65,7 +79,32 @@ class ApiServer(ThreadingHTTPServer):
 
     def note(self, body: dict[str, Any], what: str) -> None:
         with self.lock:
-            self.log.append((time.monotonic(), hash_request(body, 1), what))
+            self.log.append((time.monotonic(), name_request(body), what))
+
+    def finish(self, body: dict[str, Any], fault: str = "") -> dict[str, Any]:
+        """Return a completion: charged for, and kept where that was asked for."""
+        answer = complete(body, fault)
+        answer["usage"]["prompt_tokens"] = self.prompt_tokens
+        with self.lock:
+            asked = body.get("metadata") or {}
+            self.paid[asked.get("icdtune_key") or name_request(body)] += 1
+            if body.get("store") and self.keeps:
+                answer["id"] = f"chatcmpl-{len(self.stored)}"
+                self.stored.append(answer | {"metadata": asked, "kept_at": time.monotonic()})
+        return answer
+
+    def list_stored(self, asked: dict[str, str]) -> dict[str, Any]:
+        """Return the first page of what is stored, with all the metadata asked for."""
+        limit = int(asked.get("limit", 20))
+        wanted = {name[9:-1]: value for name, value in asked.items() if name.startswith("metadata[")}
+        with self.lock:
+            ready = [row for row in self.stored if time.monotonic() - row["kept_at"] >= self.list_delay]
+        rows = [
+            {name: value for name, value in row.items() if name != "kept_at"}
+            for row in ready
+            if wanted.items() <= row["metadata"].items()
+        ]
+        return {"object": "list", "data": rows[:limit], "has_more": len(rows) > limit}
 
     def finish_batches(self, status: str = "completed", share: float = 1.0) -> None:
         """Answer the first `share` of each batch's requests and end it."""
@@ -107,8 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers["Content-Length"]))
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/v1/")
-        if path == "batches":
+        path, _, query = self.path.removeprefix("/v1/").partition("?")
+        if path == "chat/completions" and self.server.keeps:
+            self.server.listed += 1
+            if self.server.list_fault:
+                self.answer(self.server.list_fault, {"error": {"message": "no list today"}})
+            else:
+                self.answer(200, self.server.list_stored(dict(urllib.parse.parse_qsl(query))))
+        elif path == "batches":
             self.answer(200, {"object": "list", "data": list(self.server.batches.values()), "has_more": False})
         elif path.startswith("batches/"):
             self.answer(200, self.server.batches[path.removeprefix("batches/")])
@@ -156,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def complete_chat(self) -> None:
         server, body = self.server, json.loads(self.read_body())
-        key = hash_request(body, 1)
+        key = name_request(body)
         with server.lock:
             server.bodies.append(body)
             server.sent[key] += 1
@@ -188,21 +233,34 @@ class _Handler(BaseHTTPRequestHandler):
             case "moved":
                 self.answer(307, {}, {"Location": "http://192.0.2.1/v1/chat/completions"})
             case "slow":
-                time.sleep(3)
+                time.sleep(3.2)
+                self.answer(200, self.server.finish(body))
+            case "gateway":
+                self.server.finish(body)
+                self.answer(504, {"error": {"message": "upstream timed out"}})
+            case "dropped":
+                self.hang_up()
             case "cut":
-                whole = json.dumps(complete(body)).encode()
+                whole = json.dumps(self.server.finish(body)).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(whole)))
                 self.end_headers()
                 self.wfile.write(whole[: len(whole) // 2])
                 self.wfile.flush()
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.close_connection = True
+                self.hang_up()
             case _:
-                with self.server.lock:
-                    self.server.paid[hash_request(body, 1)] += 1
-                self.answer(200, b'{"choices": [{"mess' if fault == "malformed body" else complete(body, fault))
+                answer = self.server.finish(body, fault)
+                self.answer(200, b'{"choices": [{"mess' if fault == "malformed body" else answer)
+
+    def hang_up(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+
+def name_request(body: dict[str, Any]) -> str:
+    """Return the hash of what is asked for, whoever keeps the answer."""
+    return hash_request({name: value for name, value in body.items() if name not in ("store", "metadata")}, 1)
 
 
 def complete(body: dict[str, Any], fault: str = "") -> dict[str, Any]:
@@ -210,9 +268,12 @@ def complete(body: dict[str, Any], fault: str = "") -> dict[str, Any]:
     system, user = (message["content"] for message in body["messages"])
     title = re.search(r"^Title: (.*)$", user, re.MULTILINE)[1]
     task = re.search(r"^Your task: (\w+)", system, re.MULTILINE)[1]
-    variation = {"reorder": "reordered", "abbreviate": "abbreviated", "misspell": "typo", "paraphrase": "paraphrased"}[task]
+    names = {"reorder": "reordered", "abbreviate": "abbreviated", "misspell": "typo", "paraphrase": "paraphrased"}
+    variation = {**names, "mix": "mixed"}[task]
     rng = random.Random(f"{variation}:{title}")
     texts = list(filter(None, (VARIATIONS[variation](title, rng) for _ in range(12))))
+    if fault == "shared":
+        texts.insert(0, SHARED)
     content, finish_reason = json.dumps({"texts": texts}), "stop"
     match fault:
         case "fenced":
@@ -234,6 +295,8 @@ def complete(body: dict[str, Any], fault: str = "") -> dict[str, Any]:
 @contextmanager
 def start_api() -> Iterator[ApiServer]:
     """A running server on a free port."""
+    # reads the words of all titles now, not in several requests at once
+    VARIATIONS["typo"]("Type 2 diabetes mellitus without complications", random.Random(0))
     server = ApiServer()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:

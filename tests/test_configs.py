@@ -74,11 +74,17 @@ def check_stage(path: Path, tmp_path: Path) -> None:
     """Check a stage through the entry's own reader, on a machine without GPU and without the stage before."""
     from finetune.stage_arguments import parse_arguments
 
-    overrides = ["--data", str(tmp_path), "--use_cpu", "true"]
+    overrides = ["--data", str(tmp_path), "--use_cpu", "true", "--dry_run", "true"]
     if str(read_yaml(path).get("model_name_or_path", "")).startswith("outputs/"):
         overrides += ["--model_name_or_path", str(tmp_path)]
     stage, sft, _ = parse_arguments(["--config", str(path), *overrides])
     assert stage.data == str(tmp_path) and sft.output_dir == read_yaml(path)["output_dir"]
+
+
+def check_openai_job(path: Path) -> None:
+    from finetune.openai_api.settings import JobSettings
+
+    check_fields(JobSettings, path)
 
 
 def check_accelerate(path: Path) -> None:
@@ -97,6 +103,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "eval/predict*.yaml": check_predict,
     "eval/report*.yaml": check_report,
     "eval/score*.yaml": check_score,
+    "openai/*.yaml": check_openai_job,
     "serving/*.yaml": check_serving,
     "sft/*.yaml": check_stage,
 }

@@ -31,6 +31,7 @@ from icd10cm.config import check_settings, read_yaml
 
 ROOT = Path(__file__).parent.parent
 SMALL = "configs/data/small.yaml"
+SMALL_VARIATIONS = ("reordered", "abbreviated", "typo", "paraphrased")
 SPLITS = ("train", "validation", "test")
 FILES = ("train.parquet", "validation.parquet", "test.parquet", "dataset_card.md")
 
@@ -157,7 +158,7 @@ def test_held_out_variants_leave_their_code_one_in_train(rows: list[dict]) -> No
             splits[row["scenario"], row["codes"][0]][row["split"]] += 1
     assert all(counts["train"] >= 1 for counts in splits.values())
     assert all(counts["test"] >= 1 for counts in splits.values() if counts.total() > 1)
-    assert {scenario for scenario, _ in splits} == set(VARIATIONS)
+    assert {scenario for scenario, _ in splits} == set(SMALL_VARIATIONS)
 
 
 def test_multiple_joins_codes_of_different_categories(rows: list[dict]) -> None:
@@ -184,7 +185,7 @@ def test_members_of_multiple_are_titles_or_texts_of_their_split(rows: list[dict]
 def test_card_counts_what_the_files_hold_and_says_what_base_measures(folder: Path, rows: list[dict]) -> None:
     card = (folder / "dataset_card.md").read_text(encoding="utf-8")
     counts = Counter((row["scenario"], row["split"]) for row in rows)
-    for scenario in ("base", *VARIATIONS, "multiple", "note"):
+    for scenario in ("base", *SMALL_VARIATIONS, "multiple", "note"):
         cells = " | ".join(f"{counts[scenario, split]:,}" for split in SPLITS)
         assert f"| {scenario} | {cells} |" in card
     for name in FILES[:3]:
@@ -204,7 +205,7 @@ def test_dry_run_prints_counts_and_rows_and_writes_nothing(tmp_path: Path) -> No
     done = call_generate("--config", SMALL, "--output-dir", tmp_path / "none", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
-    for scenario in ("base", *VARIATIONS, "multiple", "note"):
+    for scenario in ("base", *SMALL_VARIATIONS, "multiple", "note"):
         assert f"| {scenario} |" in done.stdout and re.search(rf"^{scenario} +[A-Z]\d", done.stdout, re.M)
 
 
@@ -235,8 +236,8 @@ def test_three_mistakes_are_named_in_one_line(tmp_path: Path) -> None:
         (["--train-variants", "{abreviated: 2}"], ["'abreviated'", "'abbreviated'"]),
         (["--train-variants", "{typo: -1}"], ["typo", "-1"]),
         (["--multiple", "{train: 5, min_conditions: 4, max_conditions: 3}"], ["min_conditions 4", "max_conditions 3"]),
-        (["--multiple", "{train: 5, chapter_weights: {23: 1}}"], ["chapter 23", "1 to 22"]),
-        (["--note", "{train: 5, chapter_weights: {9: 0}}"], ["all weights are 0"]),
+        (["--multiple", "{train: 5, prior: {chapter_weights: {23: 1}}}"], ["chapter 23", "1 to 22"]),
+        (["--note", "{train: 5, prior: {chapter_weights: {9: 0}}}"], ["all weights are 0"]),
         (["--index-files", "LICENSE"], ["LICENSE", "not well-formed XML"]),
         (["--tabular-file", "none.xml"], ["none.xml"]),
         (["--output-dir", "README.md"], ["README.md", "is a file"]),
@@ -334,7 +335,7 @@ def test_demo_slice_is_of_real_codes_with_held_out_variants(codes: CodeSet) -> N
 
 
 PLAN = {
-    "train_variants": {"reordered": 2, "abbreviated": 2, "typo": 2, "paraphrased": 2},
+    "train_variants": {"reordered": 2, "abbreviated": 2, "typo": 2, "paraphrased": 2, "mixed": 2},
     "multiple": {"train": 20},
     "note": {"train": 5},
 }
@@ -357,6 +358,7 @@ def test_texts_of_another_writer_pass_the_same_checks_and_splits(codes: CodeSet)
         "typo": ["Acute kidny failure with tubular necrosis", TITLE, "ATN"],
         "reordered": [TURNED, "necrosis of tubules", "kidney failure, acute, with tubular necrosis"],
         "paraphrased": ["ATN, N17.0", "Acute cortical necrosis", "his renal tubules died off", "left renal tubules died"],
+        "mixed": [TURNED, "AKF w/ tubuler necrosis", "AKF w/o tubuler necrosis", "tubular nercosis with acute kidney failure"],
     }
     asked = []
 
@@ -370,11 +372,13 @@ def test_texts_of_another_writer_pass_the_same_checks_and_splits(codes: CodeSet)
     assert texts == {
         "AKF w/ tub necr", "ARF w/ tubular necrosis", "Acute kidny failure with tubular necrosis", TURNED,
         "kidney failure, acute, with tubular necrosis", "his renal tubules died off",
+        "AKF w/ tubuler necrosis", "tubular nercosis with acute kidney failure",
     }  # fmt: skip
     assert {example.source for rows in built.examples.values() for example in rows} == {"cms", "llm:test"}
     assert sorted(asked) == sorted((variation, "N17.0", codes.title("N17.0")) for variation in VARIATIONS)
     assert built.rejected["paraphrased: carries a code"] == 1
     assert built.rejected["abbreviated: changes a side, digit, negation or encounter"] == 1
+    assert built.rejected["mixed: changes a side, digit, negation or encounter"] == 1
     assert Counter(example.scenario for example in built.examples["test"])["abbreviated"] == 1
 
 
@@ -391,7 +395,7 @@ def test_plausible_is_what_keeps_men_from_being_pregnant(codes: CodeSet) -> None
 
 
 def test_chapter_weights_choose_what_comes_up(codes: CodeSet) -> None:
-    multiple = {"train": 30, "chapter_weights": {9: 3, 10: 1}}
+    multiple = {"train": 30, "prior": {"chapter_weights": {9: 3, 10: 1}}}
     built = build_examples(codes, codes.codes[::50], Plan.model_validate({"train_variants": {}, "multiple": multiple}))
     drawn = Counter(code[0] for example in built.examples["train"] if example.scenario == "multiple" for code in example.codes)
     assert set(drawn) == {"I", "J"} and drawn["I"] > drawn["J"]

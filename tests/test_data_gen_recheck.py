@@ -7,6 +7,7 @@ from its file, Excludes1 from the notes of the tabular list, sexes and ages by w
 from __future__ import annotations
 
 import csv
+import difflib
 import functools
 import random
 import re
@@ -37,7 +38,7 @@ def built(codes: CodeSet) -> list[Example]:
     plan = Plan.model_validate(
         {
             "seed": 29,
-            "train_variants": {"reordered": 2, "abbreviated": 2, "typo": 2, "paraphrased": 2},
+            "train_variants": {"reordered": 2, "abbreviated": 2, "typo": 2, "paraphrased": 2, "mixed": 2},
             "multiple": {"train": 600, "validation": 50, "test": 150, "max_conditions": 12},
             "note": {"train": 60, "validation": 10, "test": 30, "max_conditions": 12},
         }
@@ -88,9 +89,8 @@ def find_failures(rows: list[Row], fails: Callable[[Example, str], object]) -> l
 
 
 def test_the_slice_has_thousands_of_rows_of_every_kind(rows: dict[str, list[Row]]) -> None:
-    assert (
-        all(len(rows[name]) > 8000 for name in ("base", "abbreviated", "typo", "paraphrased")) and len(rows["reordered"]) > 7000
-    )
+    kinds = ("base", "abbreviated", "typo", "paraphrased", "mixed")
+    assert all(len(rows[name]) > 8000 for name in kinds) and len(rows["reordered"]) > 7000
     assert len(rows["multiple"]) == 800 and len(rows["note"]) == 100
 
 
@@ -122,7 +122,7 @@ def test_no_text_means_another_code_its_heading_or_its_siblings(built: list[Exam
 
 
 def test_no_variant_is_its_title(rows: dict[str, list[Row]]) -> None:
-    for name in ("reordered", "abbreviated", "typo", "paraphrased"):
+    for name in ("reordered", "abbreviated", "typo", "paraphrased", "mixed"):
         assert find_failures(rows[name], lambda example, title: squash(example.text) == squash(title)) == []
 
 
@@ -195,6 +195,49 @@ def test_abbreviated_keeps_sides_digits_negations_and_the_encounter(rows: dict[s
     assert find_failures(rows["abbreviated"], fails) == []
 
 
+def test_mixed_is_a_misspelt_text_in_short_forms_or_another_order(rows: dict[str, list[Row]], codes: CodeSet) -> None:
+    vocabulary = {word for code in codes.codes for word in list_words(codes.title(code))}
+    lexicon = [(short, spread(long)) for short, long in read_lexicon()]
+    shorts = {short for short, _ in lexicon}
+    correct_words = vocabulary | shorts
+    kept = {"left", "right", "bilateral", "unilateral", "without", "not", "no", "never", "initial", "subsequent", "sequela"}
+
+    def correct(title: str, text: str) -> tuple[list[str], int]:
+        """Return the words of a text, those that are like a word which only the title has replaced by it, and how many."""
+        words = list_words(text)
+        lacking = [word for word in Counter(list_words(title)) - Counter(words) if word not in kept]
+        slips = 0
+        for place, word in enumerate(words):
+            if word not in correct_words:
+                near = difflib.get_close_matches(word, lacking, 1, 0.6)
+                if near and abs(len(near[0]) - len(word)) < 3:
+                    words[place] = near[0]
+                    slips += 1
+        return words, slips
+
+    def fails(example: Example, title: str) -> str:
+        words, slips = correct(title, example.text)
+        if not slips:
+            return "no slip"
+        if not set(re.findall(r"\d+", example.text)) <= {*re.findall(r"\d+", title), *re.findall(r"\d", " ".join(shorts))}:
+            return "digit"
+        if {"left", "right"} & set(words) - set(list_words(title)):
+            return "side"
+        if example.source == "rules:abbreviated+typo":
+            whole = spread(title)
+            used = any(long in whole and has_whole(example.text, short) for short, long in lexicon)
+            return "" if used else "no short form"
+        said, turned = (
+            [word for word in re.sub("secondary to", "due to", " ".join(side)).split() if word not in SMALL]
+            for side in (list_words(title), words)
+        )
+        return "" if Counter(said) == Counter(turned) and said != turned else "words or order"
+
+    assert find_failures(rows["mixed"], fails) == []
+    sources = Counter(example.source for example, _ in rows["mixed"])
+    assert set(sources) == {"rules:abbreviated+typo", "rules:reordered+typo"} and min(sources.values()) > 2500, sources
+
+
 def test_paraphrased_keeps_the_sides_and_holds_its_title_or_a_term(rows: dict[str, list[Row]], codes: CodeSet) -> None:
     tabular = Tabular.load()
 
@@ -245,7 +288,8 @@ def test_conditions_of_one_text_go_together(rows: dict[str, list[Row]], codes: C
             assert not any(male.search(codes.title(code)) for code in own), example
             assert not any(code[0] == "P" for code in example.codes), example
         if any(code[0] == "P" for code in example.codes):
-            assert all(code[0] in "ABPQU" or code[:3] in ("Z00", "Z38") for code in example.codes), example
+            of_infants = ("Z00", "Z05", "Z23", "Z28", "Z38", "Z41", "R01", "H35")
+            assert all(code[0] in "ABPQU" or code[:3] in of_infants for code in example.codes), example
         women = [code for code in own if female.search(codes.title(code)) and not male.search(codes.title(code))]
         men = [code for code in own if male.search(codes.title(code)) and not female.search(codes.title(code))]
         assert not (women and men), example
@@ -260,7 +304,7 @@ def test_notes_have_their_sections_and_every_condition(
 ) -> None:
     said = defaultdict(set)
     for example in built:
-        if example.scenario in ("reordered", "abbreviated", "typo"):
+        if example.scenario in ("reordered", "abbreviated", "typo", "mixed"):
             said[example.split, example.codes[0]].add(squash(example.text))
     sections = (
         "Chief Complaint:", "Major Surgical or Invasive Procedure:", "History of Present Illness:", "Past Medical History:",

@@ -44,6 +44,7 @@ def check_refused(done: Done, folder: Path, *words: str) -> None:
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "style.txt").write_text("c/o CP x 2d\n")
     style = {"examples_file": str(tmp_path / "style.txt")}
+    allowed = {"allow_clinical_text_to_leave": True}
     here = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
     bare = {"base_url": "https://api.example.com/v1", "model": "writer"}
     for words, wrong in [
@@ -60,6 +61,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
         (("model cannot be set here",), {"writer": REMOTE | {"extra_body": {"model": "x"}}}),
         (("counts as clinical text", "allow_clinical_text_to_leave: true"), {"writer": REMOTE | style}),
         (("does not exist",), {"writer": REMOTE | {"examples_file": str(tmp_path / "none.txt")}}),
+        (("store cannot be set here",), {"writer": REMOTE | {"extra_body": {"store": True}}}),
+        (("recover would make api.example.com keep the lines",), {"writer": REMOTE | style | allowed | {"recover": True}}),
+        (("'writer.store'", "style.txt' is a file"), {"writer": here | {"store": str(tmp_path / "style.txt")}}),
+        (("/proc/none/answers.jsonl: cannot be opened",), {"writer": here | {"store": "/proc/none"}}),
     ]:  # fmt: skip
         content = {"writer": REMOTE} | wrong
         path = tmp_path / "llm.yaml"
@@ -69,8 +74,31 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["llm.yaml", "style.txt"]
 
 
-def test_a_missing_key_is_one_line_and_no_request_is_sent(tmp_path: Path) -> None:
+def test_a_missing_key_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
     check_refused(call_with(tmp_path), tmp_path, "api.example.com wants an API key", "OPENAI_API_KEY")
+    assert [path.name for path in tmp_path.iterdir()] == ["llm.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"kind": "about", "model": "gpt", "release": "2026"}\n', ("answers for model gpt, not m", "writer.store")),
+        (b'{"kind": "about", "model": "m", "release": "2025"}\n', ("answers for release 2025, not 2026", "writer.store")),
+        (b'{"kind": "answer", "key": "torn\n{}\n', ("answers.jsonl, line 1: not a record", "restore")),
+        (b"\xff\xfe\n", ("answers.jsonl, line 1: not a record", "restore")),
+        (None, ("answers.jsonl: cannot be opened (Is a directory)", "writer.store")),
+    ],
+)
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_a_store_of_something_else_is_one_line_and_stays_as_it_is(
+    tmp_path: Path, content: bytes | None, words: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
+    path = tmp_path / "store" / "answers.jsonl"
+    path.parent.mkdir()
+    path.mkdir() if content is None else path.write_bytes(content)
+    writer = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "store": str(path.parent)}
+    check_refused(call_with(tmp_path, *arguments, writer=writer), tmp_path, *words)
+    assert list(path.parent.iterdir()) == [path] and (content is None or path.read_bytes() == content)
 
 
 def test_dry_run_says_the_price_and_touches_nothing(tmp_path: Path) -> None:
@@ -84,6 +112,21 @@ def test_dry_run_says_the_price_and_touches_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["llm.yaml"]
     half = call_with(tmp_path, "--dry-run", "--batch")
     assert float(half.stdout.split("at most $")[1].split(";")[0]) == pytest.approx(most / 2, abs=1e-4)
+
+
+def test_only_where_money_is_at_stake_is_the_provider_asked_to_keep_answers(tmp_path: Path) -> None:
+    (tmp_path / "style.txt").write_text("c/o CP x 2d\n")
+    style = {"examples_file": str(tmp_path / "style.txt"), "allow_clinical_text_to_leave": True}
+    here = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    for writer, kept in [
+        (REMOTE, True),
+        (REMOTE | {"recover": False}, False),
+        (REMOTE | style, False),
+        (here, False),
+        (here | {"recover": True}, True),
+    ]:
+        done = call_with(tmp_path, "--dry-run", writer=writer)
+        assert ('"store": true' in done.stdout) is ('"icdtune_key": "' in done.stdout) is kept, done.stdout
 
 
 def test_clinical_text_may_leave_where_the_config_says_so_and_is_in_the_prompt(tmp_path: Path) -> None:
@@ -123,8 +166,8 @@ def test_reading_a_store_neither_repairs_nor_creates_it(tmp_path: Path) -> None:
     with read_store(tmp_path / "none") as store:
         assert store.find("a") is None and not (tmp_path / "none").exists()
     (tmp_path / "answers.jsonl").write_bytes(b'{"kind": "torn')
-    with read_store(tmp_path):
-        assert (tmp_path / "answers.jsonl").read_bytes() == b'{"kind": "torn'
+    with read_store(tmp_path) as store:
+        assert not store.about and (tmp_path / "answers.jsonl").read_bytes() == b'{"kind": "torn'
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_a_random_model_on_vllm_writes_json_that_the_row_checks_refuse(codes: Co
         "model": "icdtune",
         "attempts": 3,
         "max_tokens": 200,
+        "recover": True,  # takes the keys it does not know
         "extra_body": {"vllm_xargs": {"constrain": "off"}, "logit_bias": bias, "seed": 1},
     }
     with start_server(check_settings(ServeSettings, values | changed, "test"), progress=False) as server:

@@ -49,7 +49,8 @@ def vary(title: str, rng: random.Random, words: Words | None = None) -> str | No
     forms = list_forms(core)
     moved = rng.choice(forms) if forms and rng.random() < 0.6 else core
     body, left = _place_clauses(moved, group_clauses(clauses), list(parts), rng)
-    text = _place_parts(body, left, rng)
+    # a word taken out of the middle leaves its blank
+    text = " ".join(_place_parts(body, left, rng).split())
     before, after = (
         list_content_words(title.replace(" secondary to ", " due to ")),
         list_content_words(text.replace(" secondary to ", " due to ")),

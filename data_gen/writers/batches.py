@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_gen.writers.budget import BudgetError, describe_budget
 from data_gen.writers.client import build_options, keep_answer, shorten
+from data_gen.writers.recovery import recover_lost
 from data_gen.writers.store import Store
 from data_gen.writers.tasks import Request, Tasks
 from icd10cm.errors import EngineError
@@ -46,6 +47,7 @@ def move_batches(tasks: Tasks, store: Store, max_cost_usd: float | None) -> Batc
     """
     import openai
 
+    recover_lost(_list_pending(tasks, store), store, tasks.settings)
     options = build_options(tasks.settings, openai.DefaultHttpxClient)
     try:
         with openai.OpenAI(**options) as client:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from data_gen.writers.address import is_this_machine
@@ -16,7 +16,11 @@ from data_gen.writers.store import Store
 from data_gen.writers.tasks import Request
 from icd10cm.errors import ConfigError
 
+if TYPE_CHECKING:
+    import openai
+
 API_KEY_VARIABLE = "OPENAI_API_KEY"
+_PASSING = (408, 409, 425, 429)
 _CLIENTS_WORDS = re.compile(r"^Error code: \d+ - ")
 
 
@@ -62,6 +66,11 @@ def keep_answer(
     )
 
 
+def is_passing(error: openai.APIStatusError) -> bool:
+    """Return whether a request that was refused may be taken later as it is."""
+    return error.status_code >= 500 or (error.status_code in _PASSING and error.code != "insufficient_quota")
+
+
 def read_json(content: bytes) -> Any:
     """Return the JSON of a body, or its text where it is none."""
     try:
@@ -80,7 +89,10 @@ def explain_status(status: int) -> str:
         case 429:
             return "the account has no credit left; top it up and run the same command again"
         case _:
-            return "change `writer` (`structured: json_object` or text, `max_tokens_key`, `temperature: null`) and try again"
+            return (
+                "change `writer` (`structured: json_object` or text, `max_tokens_key`, `temperature: null`, `recover: false`) "
+                "and try again"
+            )
 
 
 def shorten(text: str) -> str:

@@ -16,7 +16,8 @@ def estimate_tokens(body: Mapping[str, Any]) -> int:
     """Return about how many input tokens a request has, rather too many than too few.
 
     Every model has a tokenizer of its own, and the common ones are fetched from the network; so this counts one token
-    per three bytes of the messages and of the schema, where English prompts have four to five.
+    per three bytes of the messages and of the schema. Of two common tokenizers one has 0.72 and one 0.79 of that over these
+    prompts, 0.85 at most; `Tasks` learns from the answers where another has more.
     """
     texts = [message["content"] for message in body["messages"]]
     if "response_format" in body:

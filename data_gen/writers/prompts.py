@@ -43,6 +43,11 @@ PROMPTS: dict[str, str] = {
         'the phrases of notes ("pt presents with", "admitted for", "found to have"). Never "history of" or "rule out" unless '
         "the title says so."
     ),
+    "mixed": (
+        "Your task: mix. Write each text in short forms in real clinical use (HTN, T2DM, CKD, fx, w/o, subseq enc) or with its "
+        "words in another order, and on top of that make one or two realistic spelling errors in its full words. Short forms, "
+        "digits, laterality and short words (no, not, of, with, without) stay correct, and every word can still be recognised."
+    ),
 }
 """Variation to what it asks for."""
 

@@ -9,10 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, FilePath, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from data_gen.folders import FolderPath
 from data_gen.writers.address import is_this_machine
 from icd10cm.config import Settings
 
-_OURS = ("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "response_format", "stream", "n")
+_OURS = (
+    "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "response_format", "stream", "n",
+    "store", "metadata",
+)  # fmt: skip
 
 
 class Prices(Settings):
@@ -29,7 +33,7 @@ class WriterSettings(Settings):
 
     base_url: str = Field(description="such as https://api.openai.com/v1, or http://127.0.0.1:8000/v1 for a vLLM of your own")
     model: str = Field(min_length=1, description="name of the model on that server")
-    store: Path | None = Field(None, description="folder of the answers; output_dir with `_answers` behind it when null")
+    store: FolderPath | None = Field(None, description="folder of the answers; output_dir with `_answers` behind it when null")
     structured: Literal["json_schema", "json_object", "text"] = Field(
         "json_schema", description="response_format to ask for; text for servers that know none"
     )
@@ -48,15 +52,27 @@ class WriterSettings(Settings):
     tokens_per_minute: PositiveInt | None = Field(None, description="no more than that, input and output together")
     timeout: PositiveFloat = Field(120.0, description="seconds to wait for an answer")
     retries: NonNegativeInt = Field(6, description="how often a request that failed in passing is sent again")
+    recover: bool | None = Field(
+        None,
+        description="true: the provider keeps each request and its answer (OpenAI: stored chat completions), and after a kill, "
+        "a timeout or a cut connection the answer is fetched instead of paid for again. Only ICD titles and what the model "
+        "wrote of them go there. False for providers that refuse the keys store and metadata; null: where prices are set and "
+        "examples_file is not",
+    )
     prices: Prices | None = Field(None, description="needed for an address that is not this machine")
     examples_file: FilePath | None = Field(
         None, description="texts whose style to follow, one a line; taken for clinical text, which does not leave this machine"
     )
     allow_clinical_text_to_leave: bool = Field(
         False,
-        description="true: the lines of examples_file may be sent to another machine. Credentialed data (MIMIC) may not, "
-        "unless its data use agreement and the provider's terms allow it",
+        description="true: the lines of examples_file, and texts chosen after a diagnoses_file, may be asked of another "
+        "machine. Credentialed data (MIMIC) may not leave, unless its data use agreement and the provider's terms allow it",
     )
+
+    @property
+    def recovers(self) -> bool:
+        """Whether the provider is asked to keep the answers, and lost ones are looked for there."""
+        return self.prices is not None and self.examples_file is None if self.recover is None else self.recover
 
     @field_validator("base_url")
     @classmethod
@@ -80,11 +96,11 @@ class WriterSettings(Settings):
     def _check_leaving(self) -> Self:
         if is_this_machine(self.base_url):
             return self
-        if self.examples_file and not self.allow_clinical_text_to_leave:
+        self.check_clinical(self.examples_file)
+        if self.examples_file and self.recover:
             raise ValueError(
-                f"{self.examples_file} counts as clinical text, which may not leave this machine for "
-                f"{urlsplit(self.base_url).hostname}; use a server on this machine, or set allow_clinical_text_to_leave: true "
-                "where the data use agreement permits it (PhysioNet's does not for most services)"
+                f"recover would make {urlsplit(self.base_url).hostname} keep the lines of {self.examples_file}; "
+                "leave out recover or examples_file"
             )
         if self.prices is None:
             raise ValueError(
@@ -92,6 +108,16 @@ class WriterSettings(Settings):
                 "{as_of: 2026-11-21, input_per_million_usd: 0.15, output_per_million_usd: 0.60} with the provider's own figures"
             )
         return self
+
+    def check_clinical(self, path: Path | None) -> None:
+        """Raise `ValueError` where the model is on another machine, which a clinical file may not reach."""
+        if path is None or is_this_machine(self.base_url) or self.allow_clinical_text_to_leave:
+            return
+        raise ValueError(
+            f"{path} counts as clinical text, which may not leave this machine for {urlsplit(self.base_url).hostname}, nor may "
+            "what is counted in it; use a server on this machine, or set allow_clinical_text_to_leave: true in writer "
+            "where the data use agreement permits it (PhysioNet's does not for most services)"
+        )
 
 
 class Backend(Settings):
@@ -118,8 +144,14 @@ class Backend(Settings):
                 raise ValueError("backend openai needs `writer: {base_url: http://127.0.0.1:8000/v1, model: …}`")
             if self.max_cost_usd is not None and self.writer.prices is None:
                 raise ValueError("max_cost_usd needs `writer.prices`; without prices nothing can be counted")
+            for path in self.list_clinical_files():
+                self.writer.check_clinical(path)
             return self
         unused = [name for name in ("batch", "max_cost_usd") if getattr(self, name)]
         if unused:
             raise ValueError(f"{' and '.join(unused)} would have no effect: backend is rules; set backend: openai")
         return self
+
+    def list_clinical_files(self) -> list[Path]:
+        """Return the files of real patients that decide what is asked; none unless the settings it is mixed into have some."""
+        return []

@@ -1,14 +1,15 @@
 """What was asked and answered, kept in an append-only file: what was paid for is never lost and never paid for again.
 
-`answers.jsonl` has one record per line, of four kinds:
+`answers.jsonl` has one record per line, of five kinds:
 
-- `sent`: a request is about to be sent, with the most it can cost; written before it is.
+- `about`: the model and the release that all answers of the store are for; once, before the first request.
+- `sent`: a request is about to be sent, with the most it can cost and the time; written before it is.
 - `refused`: the server answered with an error, which costs nothing; with a `reason` when asking again is no use.
 - `answer`: the server answered; on the disk (fsync) before anything else happens to it.
 - `batch`: a batch of requests changed its state (`submitting`, `submitted`, `collected`, `failed`).
 
-A request that was sent and neither refused nor answered (a cut connection, a kill) may have been paid for: it counts
-with the most it can cost, and is sent again.
+A request that was sent and neither refused nor answered (a cut connection, a kill) is lost: it may have been paid for, so
+it counts with the most it can cost. `recovery` looks for its answer at the provider before it is sent again.
 """
 
 from __future__ import annotations
@@ -16,15 +17,28 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from icd10cm.errors import DataError
 
 FILE_NAME = "answers.jsonl"
+
+
+class Sent(NamedTuple):
+    """One sending of a request.
+
+    Attributes:
+        most: US dollars that it can cost at most.
+        at: seconds since 1970.
+    """
+
+    most: float
+    at: float
 
 
 class Store:
@@ -32,18 +46,21 @@ class Store:
 
     Attributes:
         folder: where it lies.
+        about: what all its answers are for (`model`, `release`), empty in a store of older versions.
         batches: label to what is known of each batch.
         refused: request to the reason why no answer will come.
     """
 
     def __init__(self, folder: Path, file: int | None, writable: bool):
         self.folder = folder
+        self.about: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
         self._file, self._writable, self._end = file, writable, 0
         self._places: dict[str, tuple[int, int]] = {}
         self._answered_cost = self._open_cost = 0.0
         self._open_sent: Counter[tuple[str, float]] = Counter()
+        self._last_sent: dict[str, Sent] = {}
         if file is not None:
             self._load(file)
 
@@ -63,6 +80,11 @@ class Store:
         """Requests sent and neither answered nor refused."""
         return self._open_sent.total()
 
+    @property
+    def open_batches(self) -> list[str]:
+        """Labels of the batches that were, or may have been, submitted and are not collected."""
+        return [label for label, batch in self.batches.items() if batch["state"] in ("submitting", "submitted")]
+
     def find(self, key: str) -> dict[str, Any] | None:
         """Return the answer to the request `key`, None when there is none."""
         if key not in self._places or self._file is None:
@@ -70,9 +92,30 @@ class Store:
         start, length = self._places[key]
         return json.loads(os.pread(self._file, length, start))
 
+    def find_lost(self, key: str) -> Sent | None:
+        """Return when the request `key` was last sent if that was neither answered nor refused, and it has no answer."""
+        sent = self._last_sent.get(key)
+        return sent if sent and key not in self and self._open_sent[key, sent.most] > 0 else None
+
+    def check_about(self, **about: str) -> None:
+        """Write down what the answers are for (`model`, `release`), or compare it with what a filled store says.
+
+        Raises:
+            DataError: the store is for another model or release.
+        """
+        if not self.about and self._writable:
+            self._append({"kind": "about", **about})
+        for name, ours in about.items():
+            theirs = self.about.get(name, ours)
+            if theirs != ours:
+                raise DataError(
+                    f"{self.folder / FILE_NAME}: holds answers for {name} {theirs}, not {ours}; give another `writer.store`, "
+                    f"or the {name} it was filled for"
+                )
+
     def add_sent(self, key: str, most: float) -> None:
         """Note that a request is about to be sent, which can cost as much as `most` US dollars."""
-        self._append({"kind": "sent", "key": key, "most": most})
+        self._append({"kind": "sent", "key": key, "most": most, "at": round(time.time(), 3)})
 
     def add_refused(self, key: str, most: float, reason: str = "") -> None:
         """Note that a request noted by `add_sent` was refused and cost nothing; with a reason it is not asked again."""
@@ -132,8 +175,12 @@ class Store:
 
     def _count(self, record: Mapping[str, Any], start: int, length: int) -> None:
         match record["kind"]:
+            case "about":
+                self.about = {name: str(value) for name, value in record.items() if name != "kind"}
             case "sent":
                 self._note_sent(record["key"], record["most"])
+                # records of older versions have no time: whatever they asked for has long come to its end
+                self._last_sent[record["key"]] = Sent(record["most"], record.get("at", 0.0))
             case "refused":
                 self._close_sent(record["key"], record["most"])
                 if record["reason"]:
@@ -142,6 +189,7 @@ class Store:
                 self._places.setdefault(record["key"], (start, length))
                 self._answered_cost += record["cost"]
                 self._close_sent(record["key"], record["most"])
+                self._last_sent.pop(record["key"], None)
             case "batch":
                 batch = self.batches.setdefault(record["label"], {})
                 batch.update(record)
@@ -167,10 +215,11 @@ class Store:
 
 @contextmanager
 def open_store(folder: Path) -> Iterator[Store]:
-    """Open a store to add to it. Raises `DataError` when another process has it open, or when it is broken."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Open a store to add to it. Raises `DataError` when it cannot be written, is open elsewhere, or is broken."""
     path = folder / FILE_NAME
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    with _explain_failure(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,13 +232,22 @@ def open_store(folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def read_store(folder: Path) -> Iterator[Store]:
-    """Open a store to read it, whether or not it exists or is being written."""
-    try:
-        file = os.open(folder / FILE_NAME, os.O_RDONLY)
-    except FileNotFoundError:
-        yield Store(folder, None, writable=False)
-        return
+    """Open a store to read it, whether or not it exists or is being written. Raises `DataError` when it is broken."""
+    path = folder / FILE_NAME
+    with _explain_failure(path):
+        file = os.open(path, os.O_RDONLY) if path.exists() else None
+        if file is not None:
+            os.pread(file, 1, 0)  # a folder opens, and can then not be read
     try:
         yield Store(folder, file, writable=False)
     finally:
-        os.close(file)
+        if file is not None:
+            os.close(file)
+
+
+@contextmanager
+def _explain_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}); give another folder as `writer.store`") from None

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_gen.checks import RowChecks
+from data_gen.holding_out import choose_unseen
 from data_gen.plan import Plan
+from data_gen.prior import Allotment
 from data_gen.variations import VARIATIONS
+from data_gen.words import read_words_of
 from data_gen.writers.price import compute_cost, estimate_tokens
 from data_gen.writers.prompts import PROMPTS, WRITER_PROMPT_VERSION, build_format, build_messages
 from data_gen.writers.reading import Reading, read_body
@@ -81,6 +85,9 @@ class Tasks:
         self._tabular = Tabular.load(plan.tabular_file)
         self._terms = _collect_terms(codeset, self._tabular) if "paraphrased" in self.variations else {}
         self._examples = _read_examples(settings)
+        self._words = read_words_of(plan)
+        self._allotment = Allotment(codeset, codes, plan, choose_unseen(codes, plan))
+        self._tokens_per_estimated = 1.0
 
     def __len__(self) -> int:
         return len(self.variations) * len(self._codes)
@@ -90,13 +97,13 @@ class Tasks:
 
     def build_task(self, variation: str, code: str) -> Task:
         """Return what to ask for; the inclusion terms are for paraphrases only, which may use their words."""
-        n_texts = self._plan.count_variants(variation) + self.settings.spare
+        n_texts = self._allotment.count_all(code, variation) + self.settings.spare
         terms = self._terms.get(code, ()) if variation == "paraphrased" else ()
         return Task(variation, code, self._codeset.title(code), n_texts, terms)
 
     def build_checks(self) -> RowChecks:
         """Return the checks that every row of the data set passes."""
-        return RowChecks(self._codeset, self._tabular)
+        return RowChecks(self._codeset, self._tabular, self._words.lexicon)
 
     def follow(self, task: Task, store: Store) -> Progress:
         """Return what the store holds of a task and what is to be asked next. The same store gives the same requests."""
@@ -110,6 +117,7 @@ class Tasks:
             answer = store.find(request.key)
             if answer is None:
                 return Progress(tuple(read), request)
+            self._learn(request, answer.get("input_tokens", 0))
             reading = read_body(answer["body"])
             read.append((request, reading))
             if reading.texts:
@@ -121,6 +129,10 @@ class Tasks:
     def compute_cost(self, requests: Iterable[Request], batch: bool) -> float:
         """Return the most that requests can cost in US dollars: every answer as long as it may be."""
         return sum(compute_cost(self.settings.prices, r.input_tokens, r.max_tokens, batch) for r in requests)
+
+    def _learn(self, request: Request, input_tokens: int) -> None:
+        """Raise later estimates where a tokenizer made more of a request than was estimated, so that no budget is exceeded."""
+        self._tokens_per_estimated *= max(1.0, input_tokens / request.input_tokens)
 
     def _build_request(self, task: Task, attempt: int, max_tokens: int) -> Request:
         settings = self.settings
@@ -136,7 +148,7 @@ class Tasks:
         if response_format:
             body["response_format"] = response_format
         key = hash_request(body, attempt)
-        return Request(key, task, attempt, body, estimate_tokens(body), max_tokens)
+        return Request(key, task, attempt, body, math.ceil(estimate_tokens(body) * self._tokens_per_estimated), max_tokens)
 
 
 def hash_request(body: Mapping[str, Any], attempt: int) -> str:
