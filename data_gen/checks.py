@@ -96,21 +96,23 @@ def _find_only_code(name: str, codeset: CodeSet) -> str:
     return name
 
 
-def list_details(text: str) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def list_details(text: str) -> tuple[str, ...]:
     """Return the sides, digits, negations, encounter words and `unspecified` of `text`, sorted.
 
     >>> list_details("Type 2 diabetes without complications, left eye")
-    ['2', 'left', 'without']
+    ('2', 'left', 'without')
     """
-    found = []
-    for token in _DETAIL.findall(text.lower().replace("w/o", "without")):
-        if token.isdigit():
-            found.append(token)
-        elif token.startswith("non"):
-            found.append("non")
-        elif token in _DETAILS:
-            found.append(_DETAILS[token])
-    return sorted(found)
+    tokens = _DETAIL.findall(text.lower().replace("w/o", "without"))
+    return tuple(sorted(detail for detail in map(_find_detail, tokens) if detail))
+
+
+# most words come up in thousands of titles
+@functools.lru_cache(maxsize=1 << 16)
+def _find_detail(token: str) -> str:
+    if token.isdigit():
+        return token
+    return "non" if token.startswith("non") else _DETAILS.get(token, "")
 
 
 def keeps_details(title: str, text: str, lexicon: Lexicon) -> bool:

@@ -6,6 +6,7 @@ turns one word of a title into another word of any title (`ileum` into `ilium`, 
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable, Container
@@ -98,7 +99,12 @@ def misspell_word(text: str, original: Container[str], rng: random.Random, words
 
 
 def _may_misspell(word: str, original: Container[str]) -> bool:
-    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower() and word in original
+    return _is_plain(word) and word in original
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_plain(word: str) -> bool:
+    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower()
 
 
 def _slip(word: str, rng: random.Random, words: Words) -> str | None:
