@@ -137,8 +137,8 @@ class Builder:
             seen = [code for code in drawn if code not in self._unseen]
             train = held if len(seen) == len(drawn) else Patients(codeset, self._tabular, seen, joined_plan)
             patients = {"train": train, "validation": held, "test": held}
-            joiner = Joiner(scenario, codeset, patients, joined_plan, pools, plan.seed)
-            for row in joiner.write_rows(taken, self._checks, plan.workers or count_cores(), self._built.rejected):
+            joiner = Joiner(scenario, codeset, self._checks, patients, joined_plan, pools, plan.seed)
+            for row in joiner.write_rows(taken, plan.workers or count_cores(), self._built.rejected):
                 name = f"{scenario}-{row.split}-{row.number}"
                 self._add(row.split, scenario, row.text, row.codes, f"rules:{scenario}", name)
 

@@ -50,11 +50,13 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
     """Write examples as parquet, or as JSONL when the name ends in `.jsonl`; the same examples give the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.tmp")
-    rows = [example._asdict() | {"codes": list(example.codes)} for example in examples]
     if path.suffix == ".jsonl":
+        rows = (example._asdict() for example in examples)
         scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     else:
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), scratch, compression="zstd")
+        columns = list(zip(*examples, strict=True)) or [()] * len(SCHEMA)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), scratch, compression="zstd")
     scratch.replace(path)
 
 

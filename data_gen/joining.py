@@ -39,12 +39,20 @@ class Joined(NamedTuple):
     number: int
 
 
+class _Attempt(NamedTuple):
+    text: str
+    codes: tuple[str, ...]
+    folded: str
+    fault: str | None
+
+
 class Joiner:
     """Writes texts of several conditions; a member is a title or a variant of the same split.
 
     Args:
         scenario: `multiple` or `note`.
         codeset: the release.
+        checks: whether a text holds a code.
         patients: split to who draws its codes.
         plan: how many rows.
         pools: the texts of the members.
@@ -55,6 +63,7 @@ class Joiner:
         self,
         scenario: str,
         codeset: CodeSet,
+        checks: RowChecks,
         patients: Mapping[str, Patients],
         plan: JoinedPlan,
         pools: Pools,
@@ -62,39 +71,42 @@ class Joiner:
     ) -> None:
         self._scenario = scenario
         self._codeset = codeset
+        self._checks = checks
         self._patients = patients
         self._plan = plan
         self._pools = pools
         self._seed = seed
 
-    def write_rows(self, taken: set[str], checks: RowChecks, workers: int, rejected: Counter[str]) -> Iterator[Joined]:
+    def write_rows(self, taken: set[str], workers: int, rejected: Counter[str]) -> Iterator[Joined]:
         """Yield the rows of test, validation and train; `taken` has the folded texts of other rows, and gets these."""
         places = [
             (split, number) for split in ("test", "validation", "train") for number in range(self._plan.count_rows(split))
         ]
         firsts = map_in_order(self._write_first, places, min(workers, 1 + len(places) // _FEWEST_PER_PROCESS))
         for (split, number), first in zip(places, firsts, strict=True):
-            fine = self._find_fault(*first, taken, checks) is None
-            for text, codes in [first] if fine else self._write_attempts(split, number):
-                fault = self._find_fault(text, codes, taken, checks)
+            fine = first.fault is None and first.folded not in taken
+            for attempt in [first] if fine else self._write_attempts(split, number):
+                fault = attempt.fault or ("is another row's text" if attempt.folded in taken else None)
                 if fault is None:
-                    taken.add(fold_text(text))
-                    yield Joined(text, codes, split, number)
+                    taken.add(attempt.folded)
+                    yield Joined(attempt.text, attempt.codes, split, number)
                     break
                 rejected[f"{self._scenario}: {fault}"] += 1
 
-    def _find_fault(self, text: str, codes: tuple[str, ...], taken: set[str], checks: RowChecks) -> str | None:
+    def _find_fault(self, text: str, codes: tuple[str, ...]) -> str | None:
         if len(codes) < min(2, self._plan.min_conditions):
             return "no two conditions of the slice go together"
-        if fold_text(text) in taken:
-            return "is another row's text"
         titles = " ".join(self._codeset.title(code) for code in codes)
-        return "carries a code" if checks.has_code(text, titles) else None
+        return "carries a code" if self._checks.has_code(text, titles) else None
 
-    def _write_first(self, place: tuple[str, int]) -> tuple[str, tuple[str, ...]]:
+    def _write_first(self, place: tuple[str, int]) -> _Attempt:
         return next(self._write_attempts(*place))
 
-    def _write_attempts(self, split: str, number: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _write_attempts(self, split: str, number: int) -> Iterator[_Attempt]:
+        for text, codes in self._propose(split, number):
+            yield _Attempt(text, codes, fold_text(text), self._find_fault(text, codes))
+
+    def _propose(self, split: str, number: int) -> Iterator[tuple[str, tuple[str, ...]]]:
         rng = random.Random(f"{self._seed}:{self._scenario}:{split}:{number}")
         pool = self._pools[split]
         for _ in range(_ATTEMPTS):
