@@ -12,13 +12,17 @@ import re
 from typing import NamedTuple
 
 _CONNECTOR = re.compile(
-    r" (?=(?:(?:and |or )?with(?:out)?(?! (?:and|or)\b)|due to|secondary to|associated with|following|resulting from"
+    # `contact with`, `drugs acting on`: what follows belongs to the word before
+    r"(?<!\bacting)(?<!\bcontact)(?<!\bexposure)(?<!\bassociated) "
+    r"(?=(?:(?:and |or )?with(?:out)?(?! (?:and|or)\b)|due to|secondary to|associated with|following|resulting from"
     r"|(?:not )?(?:involving|including)|resolved following|in|by|on(?! chronic)|injured(?= in\b)|at|during|after|from"
     r"|affecting|complicating|causing) )"
 )
-_NESTED = re.compile(r"(?:not )?(?:involving|including)|resolved|in|by|on|at|during|after|from|affecting")
+_NESTED = re.compile(
+    r"with(?:out)? return to|(?:not )?(?:involving|including)|resolved|in|by|on|at|during|after|from|affecting"
+)
 _SERIES = re.compile(r"(?:and|or|nor|but|and/or)\b")
-_SHORT_SERIES = re.compile(r"(?:\S+ ){0,2}\S+ (?:and|or) ")
+_SHORT_SERIES = re.compile(r"(?!not applicable)(?:\S+ ){0,2}\S+ (?:and|or) ")
 _FUSED = re.compile(
     r"\b(?:(?:type|stage|class|grade|phase|level|group|degree|episode|fetus|part|trimester) (?=(?:[0-9IVX]+[ab]?|[A-Z])\b)"
     r"|diabetes (?=mellitus\b)|angina (?=pectoris\b)|status (?=asthmaticus|epilepticus|migrainosus)|(?:long|short) (?=term\b)"

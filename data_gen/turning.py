@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from data_gen.phrases import split_units
 
 _MOST_WORDS_IN_FRONT = 4
+_MOST_WORDS_BEFORE = 6
+_MOST_WORDS_TWICE = 3
 _JOINED = re.compile(r"(?:and|or|and/or)")
 _HAS_JOINED = re.compile(r"\b(?:and|or)\b")
 _BRACKETS = re.compile(r"(?:^| )\(([a-z][a-z-]+)\)(?: |$)")
@@ -43,7 +45,6 @@ def list_forms(phrase: str) -> tuple[str, ...]:
     found = dict.fromkeys(_turn_phrase(phrase))
     for moved in _move_brackets(phrase):
         found[moved] = None
-        found.update(dict.fromkeys(_turn_phrase(moved)))
     synonym = _SYNONYM.fullmatch(phrase)
     if synonym and not re.search(r"\b(?:of|by|bone)\b", phrase):
         found[f"{synonym[2]} [{synonym[1]}]"] = None
@@ -58,7 +59,7 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
         yield from _invert_phrase(head)
         yield from _turn_compound(head)
         return
-    whole = " of ".join(tail)
+    whole = " of ".join(tail).removeprefix("the ")
     for inverted in _invert_phrase(head):
         yield f"{inverted}, of {whole}"
         if not _VAGUE.match(whole):
@@ -68,7 +69,8 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
         yield f"{head} of {tail[1]}, {tail[0]}"
         yield f"{tail[0]} {head} of {tail[1]}"
         return
-    yield f"{whole}, {head}"
+    if not _VAGUE.match(whole) and len(whole.split(" ")) <= _MOST_WORDS_BEFORE:
+        yield f"{whole}, {head}"
     first, rest = _split_first(head)
     if rest and _is_adjective(first):
         yield f"{rest} of {whole}, {first}"
@@ -79,7 +81,7 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
     if len(tail) == 1 and _is_short(whole):
         if "(" not in head:
             yield f"{whole} {head}"
-        if _is_adjective(first) and not _DETACHED.match(first) and len(split_units(rest)) == 1:
+        if _is_adjective(first) and not _DETACHED.match(first) and len(split_units(rest)) == 1 and rest != "effect":
             yield f"{first} {whole} {rest}"
     elif len(tail) == 2 and not _VAGUE.search(tail[0]):
         yield f"{tail[1]} {tail[0]}, {head}"
@@ -96,7 +98,7 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
 def _invert_phrase(phrase: str) -> Iterator[str]:
     """Yield `failure, acute kidney` and `kidney failure, acute` for `acute kidney failure`; swap a pair joined by `and`."""
     units = split_units(phrase)
-    if len(units) < 2:
+    if len(units) < 2 or "for" in units:
         return
     joined = [place for place, unit in enumerate(units) if _JOINED.fullmatch(unit)]
     if joined:
@@ -107,7 +109,7 @@ def _invert_phrase(phrase: str) -> Iterator[str]:
     for place in places:
         front = _set_behind(units[:place])
         yield f"{' '.join(units[place:])}{front}"
-        if place + 1 in places:
+        if place + 1 in places and len(units) <= _MOST_WORDS_TWICE:
             yield f"{' '.join(units[place + 1 :])}, {units[place]}{front}"
 
 
@@ -132,7 +134,7 @@ def _swap_pair(units: list[str], joined: list[int]) -> Iterator[str]:
 
 
 def _is_adjective(unit: str) -> bool:
-    return _ADJECTIVE.fullmatch(_strip_brackets(unit)) is not None
+    return _ADJECTIVE.fullmatch(_strip_brackets(unit)) is not None and unit != "being"
 
 
 def _strip_brackets(unit: str) -> str:

@@ -25,20 +25,27 @@ _LOOSE_PART = re.compile(
 _IN_DISEASE = re.compile(
     r"(?:other |certain )?(?:diseases?|conditions|neoplastic|infectious|parasitic|pregnancy|viral|bacterial)\b"
 )
+_STAYS = re.compile(
+    r"(?:foreign body|return to|diseases classified elsewhere|(?:other|unspecified)? ?(?:specified )?complications?)\b",
+    re.IGNORECASE,
+)
+"""What says nothing before the condition that it belongs to."""
+
+_LASTING = re.compile(
+    r"diabet|hypertensi|disease|disorder|syndrome|lupus|arthritis|arthropathy|psoria|leukemia|lymphoma|an(?:a)?emia|fibrosis|porphyria"
+    r"|sarcoid|dementia|infection",
+    re.IGNORECASE,
+)
+"""Conditions within which others are said to be: `foot ulcer in type 2 diabetes`."""
+
 _LINKS: dict[str, tuple[str, ...]] = {
     "with": ("in", "with", "with", "due to", "associated with"),
     "and with": ("with",),
-    "due to": ("causing", "causing", "with", "-induced"),
-    "secondary to": ("causing", "with"),
+    "due to": ("causing", "causing", "-induced"),
+    "secondary to": ("causing",),
     "associated with": ("with", "associated with"),
-    "following": ("causing", ","),
-    "after": (",",),
     "in": ("with", "with", ","),
-    "involving": (",", ""),
-    "affecting": (",", "with"),
-    "by": (",", ""),
-    "during": (",",),
-    "complicating": ("with",),
+    "affecting": (",",),
 }
 """Connector of a clause to what may stand between the clause and the core once the clause comes first."""
 
@@ -82,14 +89,15 @@ def _turn_clause(core: str, groups: list[str], rng: random.Random) -> str | None
     place = rng.randrange(len(groups))
     connector, phrase = _split_connector(groups[place])
     rest = groups[:place] + groups[place + 1 :]
-    if connector not in _LINKS or (connector == "in" and not _IN_DISEASE.match(phrase)):
+    if connector not in _LINKS or (connector == "in" and not _IN_DISEASE.match(phrase)) or _STAYS.match(phrase):
         return None
     if rng.random() < 0.4 and (forms := list_forms(phrase)):
         phrase = rng.choice(forms)
     link = _choose_link(connector, core, phrase, rng)
     if link == "-induced" and (" " in phrase or rest):
         link = "causing"
-    if place == 0 and rest and (rng.random() < 0.6 or any(clause.startswith("without ") for clause in rest)):
+    folds = connector == "with" and place == 0 and rest
+    if folds and (rng.random() < 0.6 or any(clause.startswith("without ") for clause in rest)):
         phrase, rest = f"{phrase} {' '.join(rest)}", []
     tail = f"{',' if ',' in core else ''} {' '.join(rest)}" if rest else ""
     if link in (",", "-induced"):
@@ -103,6 +111,8 @@ def _choose_link(connector: str, core: str, phrase: str, rng: random.Random) -> 
     if "exacerbation" in phrase:
         return rng.choice(("of", "of", "in"))
     link = rng.choice(_LINKS[connector])
+    if connector == "with" and link == "in" and not _LASTING.search(core):
+        return "with"
     causal = re.search("diabetes|hypertensi", core, re.IGNORECASE)
     return "with" if link == "due to" and not causal else link
 
@@ -120,13 +130,15 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
         return body
     if rng.random() < 0.35 and len(parts) > 1:
         rng.shuffle(parts)
-    if rng.random() < 0.45:
-        body = _put_first(parts.pop(rng.randrange(len(parts))), body, rng)
-        if len(parts) == 1 and _is_loose(parts[0]) and "," not in body and rng.random() < 0.3:
+    movable = [place for place, part in enumerate(parts) if not part.startswith(("with", "not "))]
+    if movable and rng.random() < 0.45:
+        body = _put_first(parts.pop(rng.choice(movable)), body, rng)
+        sided = len(parts) == 1 and _is_loose(parts[0]) and "," not in body and not _ENCOUNTER.match(body)
+        if sided and rng.random() < 0.3:
             return f"{parts[0]} {body}"
     elif _SIDE_OF.match(parts[0]) and "," not in body and rng.random() < 0.4:
         body = f"{body} of {parts.pop(0)}"
-    separator = ", " if rng.random() < 0.8 else rng.choice((" - ", "; ", " "))
+    separator = ", " if rng.random() < 0.8 else rng.choice((" - ", "; "))
     return separator.join([body, *parts])
 
 
