@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _CONNECTOR = re.compile(
     # `contact with`, `drugs acting on`: what follows belongs to the word before
-    r"(?<!\bacting)(?<!\bcontact)(?<!\bexposure)(?<!\bassociated) "
+    r"(?<!\bacting)(?<!\bcontact)(?<!\bexposure)(?<!\bassociated)(?<!\bcolliding) "
     r"(?=(?:(?:and |or )?with(?:out)?(?! (?:and|or)\b)|due to|secondary to|associated with|following|resulting from"
     r"|(?:not )?(?:involving|including)|resolved following|in|by|on(?! chronic)|injured(?= in\b)|at|during|after|from"
     r"|affecting|complicating|causing) )"
@@ -25,6 +25,7 @@ _SERIES = re.compile(r"(?:and|or|nor|but|and/or)\b")
 _SHORT_SERIES = re.compile(r"(?!not applicable)(?:\S+ ){0,2}\S+ (?:and|or) ")
 _FUSED = re.compile(
     r"\b(?:(?:type|stage|class|grade|phase|level|group|degree|episode|fetus|part|trimester) (?=(?:[0-9IVX]+[ab]?|[A-Z])\b)"
+    r"|(?:first|second|third) (?=degree\b)"
     r"|diabetes (?=mellitus\b)|angina (?=pectoris\b)|status (?=asthmaticus|epilepticus|migrainosus)|(?:long|short) (?=term\b)"
     r"|(?:end|high|low|full|free|late|early|mid|left|right) (?=(?:stage|output|back|thickness|main|onset|upper|lower|heart)\b)"
     r"|(?:upper|lower) (?=(?:quadrant|extremity|limb|lobe|end|arm|leg|back|eyelid|respiratory|jaw)\b)"
@@ -67,7 +68,8 @@ def group_clauses(clauses: tuple[str, ...]) -> list[str]:
     """Return clauses as groups that may be moved: `in`, `by`, `involving` … stay behind the clause before them."""
     groups: list[str] = []
     for clause in clauses:
-        if groups and (_NESTED.match(clause) or groups[-1].endswith("collision")):
+        depends = groups and (groups[-1].endswith("collision") or "involving" in groups[-1])
+        if groups and (depends or _NESTED.match(clause)):
             groups[-1] += f" {clause}"
         else:
             groups.append(clause)

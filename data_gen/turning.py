@@ -17,6 +17,9 @@ _BRACKETS = re.compile(r"(?:^| )\(([a-z][a-z-]+)\)(?: |$)")
 _SYNONYM = re.compile(r"(.+) \[([a-z]+(?: [a-z]+)+)\]")
 _SIDE = re.compile(r"(left|right|bilateral|unilateral) (?=\w)")
 _VAGUE = re.compile(r"\b(?:other|unspecified|degree|type|multiple|parts?|sites?)\b")
+_DEPENDENT = frozenset(("for", "with", "against", "while", "as", "to", "into", "or struck"))
+"""Words that what stands behind them cannot be cut from."""
+
 _DETACHED = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
 _ADJECTIVE = re.compile(
     r"(?:.*(?:ic|al|ar|ary|ory|ous|ive|ed|ible|able|ile|oid|ant|ent|ing|ior)|other|unspecified|mild|severe|moderate|major|minor"
@@ -72,7 +75,7 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
     if not _VAGUE.match(whole) and len(whole.split(" ")) <= _MOST_WORDS_BEFORE:
         yield f"{whole}, {head}"
     first, rest = _split_first(head)
-    if rest and _is_adjective(first):
+    if rest and _is_adjective(first) and not _DETACHED.match(first):
         yield f"{rest} of {whole}, {first}"
         if len(tail) == 1 and _is_short(whole):
             yield f"{whole} {rest}, {first}"
@@ -92,13 +95,12 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
     if side:
         bare = " of ".join([head, *tail[:-1], tail[-1][side.end() :]])
         yield f"{bare}, {side[1]}"
-        yield f"{side[1]} {bare}" if len(tail) == 1 else f"{side[1]}, {bare}"
 
 
 def _invert_phrase(phrase: str) -> Iterator[str]:
     """Yield `failure, acute kidney` and `kidney failure, acute` for `acute kidney failure`; swap a pair joined by `and`."""
     units = split_units(phrase)
-    if len(units) < 2 or "for" in units:
+    if len(units) < 2 or not _DEPENDENT.isdisjoint(units):
         return
     joined = [place for place, unit in enumerate(units) if _JOINED.fullmatch(unit)]
     if joined:

@@ -1,4 +1,4 @@
-"""`training.png` beside a checkpoint: the loss, and the answers to the validation slice, against steps."""
+"""`training.png` beside a checkpoint: the loss or the reward, and the answers to the validation slice, against steps."""
 
 from __future__ import annotations
 
@@ -38,16 +38,23 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         return
     figure = Figure(figsize=(8, 3.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(*zip(*_find(history, "loss"), strict=True), color=_LOSS, label="train")
-    if found := _find(history, "eval_loss"):
+    learned, title, scale = (
+        ("reward", "Mean reward: sampled in training, greedy in validation", "linear")
+        if _find(history, "reward")
+        else ("loss", "Loss per learned token", "log")
+    )
+    left.plot(*zip(*_find(history, learned), strict=True), color=_LOSS, label="train")
+    if found := _find(history, f"eval_{learned}"):
         left.plot(*zip(*found, strict=True), color=_CATEGORY, marker="o", markersize=3, label="validation")
-    left.set(title="Loss per learned token", xlabel="step", yscale="log")
+    left.set(xlabel="step", yscale=scale)
+    left.set_title(title, fontsize="medium")
     for name, label, colour in (("eval_exact_match", "exact", _EXACT), ("eval_category_match", "category", _CATEGORY)):
         if found := _find(history, name):
             right.plot(*zip(*found, strict=True), color=colour, marker="o", markersize=3, label=label)
             step, share = found[-1]
             right.annotate(f"{share:.1%}", (step, share), textcoords="offset points", xytext=(-4, 5), ha="right", color=colour)
-    right.set(title="Validation slice, answered without constraint", xlabel="step", ylim=(0, 1.05))
+    right.set(xlabel="step", ylim=(0, 1.05))
+    right.set_title("Validation slice, answered without constraint", fontsize="medium")
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
@@ -61,4 +68,4 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def _find(history: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:
     """Return (step, value) where a history holds `name`."""
-    return [(entry["step"], entry[name]) for entry in history if name in entry]
+    return [(entry["step"], entry[name]) for entry in history if entry.get(name) is not None]

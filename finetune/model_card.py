@@ -24,7 +24,7 @@ def write_model_card(header: dict[str, Any], counts: dict[str, int]) -> str:
         "---",
         "library_name: transformers",
         "pipeline_tag: text-generation",
-        "tags: [icd10cm, clinical-coding, trl, sft]",
+        f"tags: [icd10cm, clinical-coding, trl, {header['stage'].rpartition('.')[2]}]",
         "---",
         "",
         f"# ICD-10-CM coder, stage `{settings['stage']}`",
@@ -57,6 +57,16 @@ def write_model_card(header: dict[str, Any], counts: dict[str, int]) -> str:
             "",
             f"Validation slice at the end, unconstrained: exact match {last['eval_exact_match']:.1%}, "
             f"category match {last['eval_category_match']:.1%}. `eval.score` writes the scores on the test set.",
+            "",
+        ]
+    rewarded = [entry for entry in evaluated if "eval_reward" in entry]
+    if rewarded:
+        before, after = rewarded[0], rewarded[-1]
+        weights = ", ".join(f"{name} {value:g}" for name, value in header["reward"].items())
+        lines += [
+            f"Learned from rewards (set F1 of the codes; weights: {weights}); mean reward of greedy answers to the validation "
+            f"slice {before['eval_reward']:.3f} before and {after['eval_reward']:.3f} after, exact match "
+            f"{before['eval_exact_match']:.1%} and {after['eval_exact_match']:.1%}.",
             "",
         ]
     lines += [

@@ -21,15 +21,29 @@ class PreviousRun(NamedTuple):
     finished: bool
 
 
-def settle_previous_run(folder: Path, policy: str, settings: dict[str, Any], inputs: dict[str, str]) -> PreviousRun:
+def settle_previous_run(
+    folder: Path, policy: str, settings: dict[str, Any], inputs: dict[str, str], entry: str | None = None
+) -> PreviousRun:
     """Look at `folder` and apply `policy`: `resume`, `delete` or `stop`.
 
+    Args:
+        folder: where the run writes.
+        policy: what to do with an earlier run.
+        settings: of this run.
+        inputs: file to sha256, of this run.
+        entry: such as `finetune.sft`; a folder that another entry or something else filled is then refused, even by `delete`.
+
     Raises:
-        ConfigError: the folder holds a run and the policy is `stop`, or it was made with other settings or data.
+        ConfigError: the folder holds a run and the policy is `stop`, or it was made with other settings or data, or it holds
+            something else.
     """
     header_path = folder / "run.json"
     if not header_path.is_file():
+        if entry:
+            check_empty(folder)
         return PreviousRun(None, False)
+    if entry and (owner := read_header(header_path).get("stage")) != entry:
+        raise ConfigError(f"{folder}: holds what {owner} wrote, not a run of {entry}; choose another output_dir")
     if policy == "stop":
         raise ConfigError(f"{folder}: holds a run already; choose another output_dir, or on_existing resume or delete")
     if policy == "delete":
@@ -43,6 +57,16 @@ def settle_previous_run(folder: Path, policy: str, settings: dict[str, Any], inp
             "change them back, choose another output_dir, or say on_existing delete"
         )
     return PreviousRun(find_last_checkpoint(folder), bool(header.get("finished")))
+
+
+def check_empty(folder: Path) -> None:
+    """Raise `ConfigError` where `folder` is a file or holds anything but hidden files."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; choose another output_dir")
+    held = sorted(path.name for path in folder.glob("[!.]*"))
+    if held:
+        named = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
+        raise ConfigError(f"{folder}: holds something else already ({named}) and no run.json; choose another output_dir")
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:

@@ -16,10 +16,13 @@ class StageProgress(ProgressCallback):
         bar, logs = self.training_bar, logs or {}
         if not state.is_world_process_zero or bar is None:
             return
-        if "loss" in logs:
-            bar.set_postfix_str(f"loss {logs['loss']:.3f}")
+        shown = next((name for name in ("reward", "loss") if logs.get(name) is not None), None)
+        if shown:
+            bar.set_postfix_str(f"{shown} {logs[shown]:.3f}")
         if "eval_exact_match" in logs:
             exact, category = logs["eval_exact_match"], logs["eval_category_match"]
+            reward = f", reward {logs['eval_reward']:.3f}" if "eval_reward" in logs else ""
             bar.write(
-                f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}", file=sys.stderr
+                f"step {state.global_step}: validation exact match {exact:.1%}, category match {category:.1%}{reward}",
+                file=sys.stderr,
             )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import sys
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import yaml
-from pydantic import ConfigDict, DirectoryPath, FilePath, create_model
+from pydantic import AfterValidator, ConfigDict, FilePath, create_model
 
 from data_gen.examples import SCENARIOS
 from icd10cm.config import Settings, check_settings, read_yaml
@@ -25,6 +26,7 @@ STAGES = {
     "enhanced": "the ways clinicians really write them, titles rehearsed",
     "notes": "clinical notes",
     "update": "another release than the checkpoint's: what it adds and changes, the rest rehearsed",
+    "reinforce": "a reward for the answers that the model itself gives (finetune.grpo)",
 }
 TOO_LONG = ("error", "drop", "truncate")
 ON_EXISTING = ("resume", "delete", "stop")
@@ -61,6 +63,9 @@ class StageArguments:
     )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained, show one example, and stop"})
 
+    taught: ClassVar = tuple(stage for stage in STAGES if stage != "reinforce")
+    """The stages of this entry."""
+
     def __post_init__(self) -> None:
         if isinstance(self.repeats, str):
             self.repeats = yaml.safe_load(self.repeats)
@@ -72,15 +77,22 @@ class StageArguments:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConfig, ModelConfig]:
-    """Read `--config FILE` and overrides with HF's own key names.
+    """Read `--config FILE` and overrides of `finetune.sft`, with HF's own key names. Raises `ConfigError`."""
+    from trl import SFTConfig
+
+    return parse_stage(argv, StageArguments, SFTConfig)
+
+
+def parse_stage(argv: Sequence[str] | None, stage_class: type, trainer_class: type) -> tuple[Any, Any, Any]:
+    """Read `--config FILE` and overrides into a stage's arguments, a config of TRL, and TRL's `ModelConfig`.
 
     Raises:
         ConfigError: one line that names the file and every unknown key, wrong type and missing file in it.
     """
-    from trl import ModelConfig, SFTConfig, TrlParser
+    from trl import ModelConfig, TrlParser
 
     arguments = _spell_flags(list(sys.argv[1:] if argv is None else argv))
-    classes: Any = (StageArguments, SFTConfig, ModelConfig)
+    classes: Any = (stage_class, trainer_class, ModelConfig)
     source, values = _collect_values(arguments)
     _check_values(classes, values, source)
     parser = TrlParser(classes)
@@ -89,20 +101,21 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[StageArguments, SFTConf
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
     _check_choices(stage, model, source)
+    _check_quantization(model, source, stage.dry_run)
     _arrange_early_stopping(stage, sft, source)
     return stage, sft, model
 
 
-def write_help() -> str:
+def write_help(stage_class: Any = StageArguments, module: str = "finetune.sft", trainer_class: str = "SFTConfig") -> str:
     """Return `--help` without loading TRL: our own arguments, and where the others are."""
-    rows = [f"  --{item.name:<16} {item.metadata['help']}" for item in dataclasses.fields(StageArguments)]
+    rows = [f"  --{item.name:<16} {item.metadata['help']}" for item in dataclasses.fields(stage_class)]
     return "\n".join(
         [
-            "usage: accelerate launch --config_file FILE -m finetune.sft --config FILE [--key value ...]",
+            f"usage: accelerate launch --config_file FILE -m {module} --config FILE [--key value ...]",
             "",
             *rows,
             "",
-            "Every key of TRL's SFTConfig and ModelConfig is a key here too (learning_rate, num_train_epochs, use_peft, ...).",
+            f"Every key of TRL's {trainer_class} and ModelConfig is a key too (learning_rate, num_train_epochs, use_peft ...).",
         ]
     )
 
@@ -144,10 +157,11 @@ def _check_values(classes: Sequence[type], values: dict[str, Any], source: str) 
     for dataclass_type in classes:
         known = typing.get_type_hints(dataclass_type)
         hints.update({item.name: (known[item.name], None) for item in dataclasses.fields(dataclass_type) if item.init})
-    hints["data"] = (DirectoryPath, ...)
+    hints["data"] = (Annotated[str, AfterValidator(_check_data)], ...)
     hints["from_scratch"] = (FilePath | None, None)
     hints["scenarios"] = (list[str] | str | None, None)
     hints["output_dir"] = (str, ...)
+    hints["lora_target_modules"] = (list[str] | str | None, None)
     hints["env"] = (dict[str, Any] | None, None)
     # Defaults of TRL's dataclasses are TRL's business, and its annotations name classes of its own.
     loose = ConfigDict(
@@ -157,11 +171,19 @@ def _check_values(classes: Sequence[type], values: dict[str, Any], source: str) 
     check_settings(cast(type[Settings], checker), values, source)
 
 
+def _check_data(folder: str) -> str:
+    if Path(folder).is_dir():
+        return folder
+    writers = [file for file in sorted(Path("configs").glob("d*/*.yaml")) if read_yaml(file).get("output_dir") == folder]
+    command = f"python -m data_gen.generate --config {writers[0] if writers else 'FILE'}"
+    raise ValueError(f"folder {folder!r} does not exist; {command} writes it")
+
+
 def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> None:
     problems = [
         f"{key!r} should be one of {', '.join(allowed)}, not {value!r}"
         for key, value, allowed in (
-            ("stage", stage.stage, tuple(STAGES)),
+            ("stage", stage.stage, stage.taught),
             ("too_long", stage.too_long, TOO_LONG),
             ("on_existing", stage.on_existing, ON_EXISTING),
             *(("scenarios", scenario, SCENARIOS) for scenario in stage.scenarios or ()),
@@ -178,6 +200,19 @@ def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> No
     if problems:
         count = f"{len(problems)} problems: " if len(problems) > 1 else ""
         raise ConfigError(f"{source}: {count}{'; '.join(problems)}")
+
+
+def _check_quantization(model: ModelConfig, source: str, dry_run: bool) -> None:
+    """Refuse 4 and 8 bit weights where they cannot be had, but for a dry run: they would fail late, with a page of text."""
+    key = next((key for key in ("load_in_4bit", "load_in_8bit") if getattr(model, key)), None)
+    if key is None:
+        return
+    if not model.use_peft:
+        raise ConfigError(f"{source}: {key!r} trains an adapter on frozen weights: set use_peft true")
+    if importlib.util.find_spec("bitsandbytes") is None and not dry_run:
+        raise ConfigError(
+            f"{source}: {key!r} needs the package bitsandbytes and a GPU; install it there, or leave {key!r} out for plain LoRA"
+        )
 
 
 def _arrange_early_stopping(stage: StageArguments, sft: SFTConfig, source: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_gen.examples import Example
 from finetune.tiny import TinyLlama, train_tokenizer, write_tiny_checkpoint
+from icd10cm.adapter_files import check_base, find_base, is_adapter
 from icd10cm.config import check_settings, read_yaml
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import bake_instruction
@@ -53,30 +54,70 @@ def preview_tokenizer(size_file: Path, examples: Sequence[Example]) -> PreTraine
     return train_tokenizer(_list_texts(examples), size.vocab_size, size.max_position_embeddings)
 
 
-def load_model(model: ModelConfig) -> PreTrainedModel:
+def load_model(model: ModelConfig) -> Any:
     """Return the model to train, in the precision the config asks for (float32 when it does not say).
+
+    An adapter's folder gives its base with that adapter on it, ready to be trained further.
 
     Raises:
         CheckpointError: the weights are missing, broken, or cannot be fetched.
     """
+    name = Path(str(model.model_name_or_path))
+    if not is_adapter(name):
+        return _load_whole(model, str(name))
+    from peft import PeftModel
+
+    if not model.use_peft:
+        raise CheckpointError(f"{name}: is a LoRA adapter; set use_peft true to train it further, or merge it (finetune.merge)")
+    base = find_base(name)
+    check_base(name, base)
+    return PeftModel.from_pretrained(_load_whole(model, str(base)), str(name), is_trainable=True)
+
+
+def build_peft_config(model: ModelConfig) -> Any:
+    """Return the adapter to put on the model; None for full fine-tuning and where the checkpoint brings its own."""
+    from trl import get_peft_config
+
+    return None if is_adapter(Path(str(model.model_name_or_path))) else get_peft_config(model)
+
+
+def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raise `CheckpointError` where the tokenizer has tokens that the model has no weights for: it belongs to another model."""
+    weight = model.get_input_embeddings().weight
+    # Under ZeRO-3 a process holds a part, and DeepSpeed the shape of the whole.
+    rows = getattr(weight, "ds_shape", weight.shape)[0]
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{name}: its tokenizer has {len(tokenizer):,} tokens, the model {rows:,}; take the one that it was trained with"
+        )
+
+
+def _load_whole(model: ModelConfig, name: str) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from trl import get_quantization_config
 
-    name = str(model.model_name_or_path)
     try:
         return AutoModelForCausalLM.from_pretrained(
             name,
             revision=model.model_revision,
             dtype=model.dtype or "float32",
             attn_implementation=model.attn_implementation,
+            quantization_config=get_quantization_config(model),
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{name}: the model could not be loaded: {_first_line(error)}; {_explain_access(name)}") from None
 
 
+def find_config_folder(name: str) -> str:
+    """Return where the model's `config.json` is: an adapter's is its base's."""
+    return str(find_base(Path(name))) if is_adapter(Path(name)) else name
+
+
 def list_weight_files(name: str) -> list[Path]:
-    """Return the weight files of a local checkpoint folder, none for a model on the hub."""
-    return sorted(Path(name).glob("*.safetensors"))
+    """Return the weight files of a local checkpoint folder, an adapter's base included; none for a model on the hub."""
+    bases = list_weight_files(str(find_base(Path(name)))) if is_adapter(Path(name)) else []
+    return [*sorted(Path(name).glob("*.safetensors")), *bases]
 
 
 def is_ours(folder: Path) -> bool:

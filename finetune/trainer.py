@@ -8,13 +8,12 @@ from typing import Any, cast
 import torch
 from transformers import ProgressCallback
 from trl import SFTConfig, SFTTrainer
-from trl.models.utils import unwrap_model_for_generation
 
 from data_gen.examples import Example
 from finetune.completion_loss import CompletionCollator, score_completions
 from finetune.curves import CurveWriter
 from finetune.progress import StageProgress
-from finetune.validation import answer_examples, count_matches
+from finetune.validation import answer_together, count_matches
 
 
 class CodeTrainer(SFTTrainer):
@@ -74,8 +73,7 @@ class CodeTrainer(SFTTrainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Return transformers' output with the two match rates, 0 to 1, among its metrics; each process answers its share."""
         output = super().evaluation_loop(*args, **kwargs)
-        output.metrics.update(self._count_matches())
-        return output
+        return output._replace(metrics=(output.metrics or {}) | self._count_matches())
 
     def _find_mode(self) -> str:
         return "train" if cast(torch.nn.Module, self.model).training else "eval"
@@ -86,10 +84,7 @@ class CodeTrainer(SFTTrainer):
         self._counts[mode] = self._counts[mode] + counts if mode in self._counts else counts
 
     def _count_matches(self) -> dict[str, float]:
-        accelerator = self.accelerator
-        share = self._validation_examples[accelerator.process_index :: accelerator.num_processes]
-        with unwrap_model_for_generation(self.model_wrapped, accelerator) as model:
-            answers = answer_examples(model, self.processing_class, share, self.args.per_device_eval_batch_size)
-        counts = torch.tensor([[*count_matches(share, answers), len(share)]], device=accelerator.device)
-        exact, category, total = accelerator.gather(counts).sum(dim=0).tolist()
-        return {"eval_exact_match": exact / max(total, 1), "eval_category_match": category / max(total, 1)}
+        answers = answer_together(self, self._validation_examples)
+        exact, category = count_matches(self._validation_examples, answers)
+        total = max(len(answers), 1)
+        return {"eval_exact_match": exact / total, "eval_category_match": category / total}

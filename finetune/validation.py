@@ -11,6 +11,22 @@ from icd10cm.prompts import SEPARATOR, build_prompt
 MAX_NEW_TOKENS_PER_CODE = 16
 
 
+def answer_together(trainer: Any, examples: Sequence[Example]) -> list[str]:
+    """Return the greedy answers of a trainer's model to all examples, in order; each process answers its share."""
+    from accelerate.utils import gather_object
+    from trl.models.utils import unwrap_model_for_generation
+
+    first, step = trainer.accelerator.process_index, trainer.accelerator.num_processes
+    with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+        batch_size = trainer.args.per_device_eval_batch_size
+        share = answer_examples(model, trainer.processing_class, examples[first::step], batch_size)
+    answers = [""] * len(examples)
+    places = [place for process in range(step) for place in range(process, len(examples), step)]
+    for place, answer in zip(places, gather_object(share), strict=True):
+        answers[place] = answer
+    return answers
+
+
 def answer_examples(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size: int) -> list[str]:
     """Return the model's greedy answer to each example, in order; longest first inside, so that padding stays small."""
     import torch

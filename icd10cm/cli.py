@@ -13,6 +13,8 @@ COMMANDS = {
     "demo": ("eval.demo", "the whole idea in a few minutes: data, two training stages, scores, a served answer"),
     "generate": ("data_gen.generate", "write training and test examples from a release of ICD-10-CM"),
     "sft": ("finetune.sft", "fine-tune a model on examples, any stage (several processes: accelerate launch -m finetune.sft)"),
+    "reinforce": ("finetune.grpo", "train a checkpoint further by rewards for the answers that it samples"),
+    "merge": ("finetune.merge", "merge a LoRA adapter into its base, and prove that the answers stay the same"),
     "openai-job": ("finetune.openai_job", "fine-tune through OpenAI's API: the price first, then the job, watched to its end"),
     "predict": ("eval.predict", "answer examples with a checkpoint, a served model or the retrieval floor"),
     "score": ("eval.score", "score predictions"),

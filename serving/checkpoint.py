@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from icd10cm.adapter_files import find_base, is_adapter, read_adapter
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import PROMPT_VERSION
 
@@ -26,6 +27,8 @@ class Checkpoint(NamedTuple):
         weights: the files with the weights.
         release: release of ICD-10-CM it was trained on; None when its `run.json` does not say.
         warnings: what does not stop it from running but can lower its scores, a sentence each.
+        base: folder of the base model where `path` is a LoRA adapter, None for a whole model.
+        rank: of the adapter, 0 for a whole model.
     """
 
     path: Path
@@ -36,13 +39,16 @@ class Checkpoint(NamedTuple):
     weights: tuple[Path, ...]
     release: str | None
     warnings: tuple[str, ...]
+    base: Path | None = None
+    rank: int = 0
 
 
 def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint:
     """Return the facts of a checkpoint folder.
 
     Args:
-        path: a folder with configuration, weights, tokenizer and chat template, as `finetune.sft` writes it.
+        path: a folder with configuration, weights, tokenizer and chat template, as `finetune.sft` writes it, or with a LoRA
+            adapter whose base is on this machine.
         release: the release whose codes are to be written; a warning says when the checkpoint was trained on another.
 
     Raises:
@@ -56,11 +62,28 @@ def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; give the checkpoint folder that holds config.json")
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise CheckpointError(f"{folder}: holds a LoRA adapter without its base model; merge the two first")
+        if is_adapter(folder):
+            return _check_adapter(folder, release)
         raise CheckpointError(f"{folder}: not a checkpoint folder, it has no config.json")
     config = _read_json(folder / "config.json")
     weights = _find_weights(folder)
+    _check_tokenizer(folder)
+    return _read_facts(folder, config, weights, release)
+
+
+def _check_adapter(folder: Path, release: str | None) -> Checkpoint:
+    """Return the facts of a LoRA adapter's folder: the size of its base, the tokenizer and release of its own."""
+    rank = int(read_adapter(folder).get("r") or 0)
+    base = find_base(folder)
+    if not (base / "config.json").is_file():
+        raise CheckpointError(f"{folder}: its base model {base} is not a checkpoint folder, it has no config.json")
+    weights = (*_find_weights(base), *_find_weights(folder))
+    _check_tokenizer(folder)
+    facts = _read_facts(folder, _read_json(base / "config.json"), weights, release)
+    return facts._replace(base=base, rank=rank)
+
+
+def _check_tokenizer(folder: Path) -> None:
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise CheckpointError(f"{folder}: has no tokenizer ({' or '.join(_TOKENIZER_FILES)}); save it beside the weights")
     if not _has_chat_template(folder):
@@ -68,7 +91,6 @@ def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint
             f"{folder}: has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), so prompts "
             "would differ from those it was trained on; take an instruction-tuned model or train one with finetune.sft"
         )
-    return _read_facts(folder, config, weights, release)
 
 
 def _read_facts(folder: Path, config: dict[str, Any], weights: tuple[Path, ...], release: str | None) -> Checkpoint:

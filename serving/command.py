@@ -14,7 +14,7 @@ from icd10cm.code_files import guess_release
 from icd10cm.config import Settings
 from icd10cm.errors import ConfigError
 from serving.checkpoint import Checkpoint
-from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build
+from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build, round_rank
 from serving.middleware import ANSWER_VARIABLE, CONTEXT_VARIABLE, MODEL_VARIABLE, RELEASE_VARIABLE
 
 _LONGEST_CONTEXT = 8192
@@ -85,6 +85,16 @@ def build_launch(settings: ServeSettings, checkpoint: Checkpoint) -> Launch:
         "max-model-len": context,
         "override-generation-config": {"temperature": settings.temperature, "max_new_tokens": settings.max_tokens},
     }
+    if checkpoint.base:
+        # the adapter answers under the served name, its base beside it
+        flags |= {
+            "model": str(checkpoint.base),
+            "chat-template": str(checkpoint.path / "chat_template.jinja"),
+            "served-model-name": f"{settings.served_model_name}-base",
+            "enable-lora": True,
+            "max-lora-rank": round_rank(checkpoint.rank),
+            "lora-modules": f"{settings.served_model_name}={checkpoint.path}",
+        }
     if settings.max_num_seqs:
         flags["max-num-seqs"] = settings.max_num_seqs
     if settings.kv_cache_gib:

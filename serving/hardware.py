@@ -15,6 +15,7 @@ CODE_FILE_VARIABLE = "ICDTUNE_CODE_FILE"
 _CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 _SMALLEST_CACHE = 256 * 2**20
 _BLOCK = 2**20
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def find_vllm() -> str:
@@ -78,3 +79,8 @@ def build_vllm_environment(code_file: Path | None, threads: int | None = None) -
         # compiling one small function would keep the first client who asks for logprobs waiting for 20 s
         environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment
+
+
+def round_rank(rank: int) -> int:
+    """Return the smallest rank that vLLM makes room for and an adapter of `rank` fits in."""
+    return next((room for room in _LORA_RANKS if room >= rank), rank)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from icd10cm.adapter_files import find_base, is_adapter
 from icd10cm.constraint import TokenAutomaton, read_token_texts
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import build_prompt
@@ -75,7 +76,7 @@ def read_answer_tokens(tokenizer: Any, eos_ids: Sequence[int], tokens: Sequence[
 def read_eos_ids(tokenizer: Any, path: Path) -> list[int]:
     """Return the ids that end an answer: the tokenizer's own and those of `generation_config.json`, which vLLM obeys too."""
     ids = {tokenizer.eos_token_id} - {None}
-    config = path / "generation_config.json"
+    config = (find_base(path) if is_adapter(path) else path) / "generation_config.json"
     if config.is_file():
         listed = json.loads(config.read_text(encoding="utf-8")).get("eos_token_id")
         ids |= set(listed) if isinstance(listed, list) else {listed} - {None}

@@ -20,7 +20,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from icd10cm.codeset import CodeSet
-from serving.constraining import AnswerState, mask_rows
+from icd10cm.constraining import AnswerState, mask_rows
 from serving.hardware import CODE_FILE_VARIABLE
 from serving.prompting import build_automaton, load_tokenizer
 

@@ -129,8 +129,9 @@ def list_flags(module: str) -> frozenset[str]:
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
         importlib.import_module(module).run(["--help"])
     flags = {flag.replace("-", "_") for flag in re.findall(r"^ +--([\w-]+)", shown.getvalue(), re.MULTILINE)}
-    if module == "finetune.sft":
-        from trl import ModelConfig, SFTConfig
+    if module in ("finetune.sft", "finetune.grpo"):
+        from trl import GRPOConfig, ModelConfig, SFTConfig
 
-        flags |= {field.name for kind in (SFTConfig, ModelConfig) for field in dataclasses.fields(kind)}
+        trainer = SFTConfig if module == "finetune.sft" else GRPOConfig
+        flags |= {field.name for kind in (trainer, ModelConfig) for field in dataclasses.fields(kind)}
     return frozenset(flags | {"config", "help"})

@@ -81,6 +81,16 @@ def check_stage(path: Path, tmp_path: Path) -> None:
     assert stage.data == str(tmp_path) and sft.output_dir == read_yaml(path)["output_dir"]
 
 
+def check_reinforce(path: Path, tmp_path: Path) -> None:
+    """Check a reinforcement stage through its entry's own reader, on a machine without GPU and without the stage before."""
+    from finetune.grpo import parse_arguments
+
+    given = {"data": tmp_path, "model_name_or_path": tmp_path, "use_cpu": "true", "bf16": "false"}
+    overrides = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    stage, grpo, _, _ = parse_arguments(["--config", str(path), *overrides])
+    assert stage.stage == "reinforce" and grpo.output_dir == read_yaml(path)["output_dir"]
+
+
 def check_openai_job(path: Path) -> None:
     from finetune.openai_api.settings import JobSettings
 
@@ -103,6 +113,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "eval/predict*.yaml": check_predict,
     "eval/report*.yaml": check_report,
     "eval/score*.yaml": check_score,
+    "grpo/*.yaml": check_reinforce,
     "openai/*.yaml": check_openai_job,
     "serving/*.yaml": check_serving,
     "sft/*.yaml": check_stage,
@@ -125,7 +136,7 @@ def test_entry_understands_it(path: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(ROOT)
     relative = path.relative_to(ROOT / "configs")
     (check,) = {check for pattern, check in CHECKS.items() if relative.match(pattern)}
-    if check is check_stage:
+    if check in (check_stage, check_reinforce):
         check(path, tmp_path)
     else:
         check(path)

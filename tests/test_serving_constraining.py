@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from icd10cm import CodeSet
+from icd10cm.constraining import AnswerState, mask_rows
 from icd10cm.constraint import TokenAutomaton, read_token_texts
-from serving.constraining import AnswerState, mask_rows
 
 
 @pytest.fixture(scope="module")

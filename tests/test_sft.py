@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,28 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stage_runs import ROOT, TINY, TITLES, launch, start
 
 from data_gen.examples import Example, write_examples
 from finetune.previous_run import find_last_checkpoint, settle_previous_run
 from finetune.stage_arguments import parse_arguments
 from finetune.stage_data import load_stage_data
 from icd10cm.errors import ConfigError, DataError
-
-ROOT = Path(__file__).parent.parent
-TITLES = {
-    "E11.621": "Type 2 diabetes mellitus with foot ulcer",
-    "I10": "Essential (primary) hypertension",
-    "J18.9": "Pneumonia, unspecified organism",
-    "N39.0": "Urinary tract infection, site not specified",
-}
-TINY = "vocab_size: 400\nhidden_size: 64\nintermediate_size: 128\nnum_hidden_layers: 2\nnum_attention_heads: 2\n"
-
-
-def launch(*arguments: str, config: str = "cpu", cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{config}.yaml"]
-    return subprocess.run(
-        [*command, "-m", "finetune.sft", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
-    )
 
 
 @pytest.fixture
@@ -219,25 +205,76 @@ def test_a_changed_config_is_named_and_not_mixed(tmp_path: Path) -> None:
     assert not tmp_path.exists()
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").touch()
+    assert settle_previous_run(tmp_path, "resume", {}, {}, "finetune.sft") == (None, False)
+    (tmp_path / "thesis.docx").touch()
+    for policy in ("resume", "delete"):
+        with pytest.raises(ConfigError, match=r"holds something else already \(thesis.docx\)"):
+            settle_previous_run(tmp_path, policy, {}, {}, "finetune.sft")
+    (tmp_path / "run.json").write_text('{"schema_version": 1, "stage": "data_gen.generate", "settings": {}, "inputs": {}}')
+    with pytest.raises(ConfigError, match=r"holds what data_gen\.generate wrote"):
+        settle_previous_run(tmp_path, "delete", {}, {}, "finetune.sft")
+    assert (tmp_path / "thesis.docx").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any) -> None:
+    from finetune.starting_point import check_vocabulary
+    from finetune.tiny import TinyLlama, build_model
+    from icd10cm.errors import CheckpointError
+
+    model = build_model(TinyLlama(hidden_size=32, num_hidden_layers=1, num_attention_heads=1), tokenizer)
+    check_vocabulary(model, tokenizer, "model")
+    tokenizer.add_tokens(["xyzzy"])
+    with pytest.raises(CheckpointError, match=f"its tokenizer has {len(tokenizer)} tokens, the model {len(tokenizer) - 1}"):
+        check_vocabulary(model, tokenizer, "model")
+
+
 @pytest.mark.slow
-def test_killed_training_goes_on_and_ends_with_the_same_weights(stage_config: Path, tmp_path: Path) -> None:
+def test_a_full_disk_costs_nothing_but_the_last_checkpoint(stage_config: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    if subprocess.run([*mount, "size=3m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        command = [sys.executable, "-m", "finetune.sft", "--config", str(stage_config), "--output_dir", str(disk / "model")]
+        command += ["--save_total_limit", "9"]
+        full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert full.returncode == 2 and "Traceback" not in full.stderr, full.stderr
+        (line,) = [line for line in full.stderr.splitlines() if "icdtune: error" in line]
+        assert "No space left on device" in line
+        last = find_last_checkpoint(disk / "model")
+        assert last is not None
+        subprocess.run([*mount, "remount,size=64m", str(disk)], check=True)
+        again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert again.returncode == 0 and f"going on from {last}" in again.stderr, again.stderr
+        assert json.loads((disk / "model" / "run.json").read_text())["finished"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_training_killed_three_times_ends_with_the_same_weights(stage_config: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    whole = launch("--config", str(stage_config), "--output_dir", str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
+    seeded = random.Random(5)
     cut = tmp_path / "cut"
-    command = [sys.executable, "-m", "finetune.sft", "--config", str(stage_config), "--output_dir", str(cut)]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while find_last_checkpoint(cut) is None and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert find_last_checkpoint(cut) is not None
-    assert not (cut / "model.safetensors").exists(), "killed too late to prove anything"
+    whole = start("--config", str(stage_config), "--output_dir", str(tmp_path / "whole"))
+    for after in sorted(seeded.sample(range(5, 36, 5), 3)):
+        process = start("--config", str(stage_config), "--output_dir", str(cut))
+        deadline = time.monotonic() + 120
+        while not (cut / f"checkpoint-{after}").exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(seeded.uniform(0, 0.2))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert (cut / f"checkpoint-{after}").exists(), "stopped before it was killed"
+        assert not (cut / "model.safetensors").exists(), "killed too late to prove anything"
     again = launch("--config", str(stage_config), "--output_dir", str(cut))
     assert again.returncode == 0, again.stderr
     assert "going on from" in again.stderr
+    assert whole.wait(300) == 0, whole.communicate()[1]
     expected, got = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", cut))
     assert expected.keys() == got.keys()
     assert all((expected[name] == got[name]).all() for name in expected)

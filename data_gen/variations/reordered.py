@@ -18,6 +18,9 @@ from data_gen.words import Words
 
 _ENCOUNTER = re.compile(r"(?:initial|subsequent) encounter|sequela")
 _SIDE_OF = re.compile(rf"(?:left|right|unspecified) (?:{ANATOMY})$")
+_HANGING = re.compile(r"with|not |unspecified(?:$| with)")
+"""Comma parts that belong to the part before them."""
+
 _LOOSE_PART = re.compile(
     r"(?:unspecified|mild|moderate|severe|recurrent|acute|chronic|bilateral|unilateral|left|right|uncomplicated|single episode"
     r"|stage|type|class|primary|secondary|intractable|not intractable)\b"
@@ -26,11 +29,13 @@ _IN_DISEASE = re.compile(
     r"(?:other |certain )?(?:diseases?|conditions|neoplastic|infectious|parasitic|pregnancy|viral|bacterial)\b"
 )
 _STAYS = re.compile(
-    r"(?:foreign body|return to|diseases classified elsewhere|(?:other|unspecified)? ?(?:specified )?complications?)\b",
+    r"(?:foreign body|return to|diseases classified elsewhere|(?:(?:other|unspecified) )?(?:specified )?complications?"
+    r"|mild|moderate|severe|loss of consciousness|(?:tissue )?necrosis|muscle|bone|fat layer|intraarticular extension)\b",
     re.IGNORECASE,
 )
 """What says nothing before the condition that it belongs to."""
 
+_VAGUE_CORE = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
 _LASTING = re.compile(
     r"diabet|hypertensi|disease|disorder|syndrome|lupus|arthritis|arthropathy|psoria|leukemia|lymphoma|an(?:a)?emia|fibrosis|porphyria"
     r"|sarcoid|dementia|infection",
@@ -55,7 +60,7 @@ def vary(title: str, rng: random.Random, words: Words | None = None) -> str | No
     core, clauses, parts = parse_title(uncap_first(title))
     forms = list_forms(core)
     moved = rng.choice(forms) if forms and rng.random() < 0.6 else core
-    body, left = _place_clauses(moved, group_clauses(clauses), list(parts), rng)
+    body, left = _place_clauses(moved, core, group_clauses(clauses), list(parts), rng)
     # a word taken out of the middle leaves its blank
     text = " ".join(_place_parts(body, left, rng).split())
     before, after = (
@@ -67,16 +72,17 @@ def vary(title: str, rng: random.Random, words: Words | None = None) -> str | No
     return type_case(text, rng)
 
 
-def _place_clauses(core: str, groups: list[str], parts: list[str], rng: random.Random) -> tuple[str, list[str]]:
-    """Return the core with its clauses around it, and the comma parts not used up."""
+def _place_clauses(core: str, plain: str, groups: list[str], parts: list[str], rng: random.Random) -> tuple[str, list[str]]:
+    """Return the core with its clauses around it, and the comma parts not used up; `plain` is the core as it was."""
     if not groups:
         return core, parts
     draw = rng.random()
     if draw < 0.5:
-        turned = _turn_clause(core, groups, rng)
+        # one turn is enough: `bleeding with small intestine, diverticulitis` says nothing of the bowel
+        turned = _turn_clause(plain, groups, rng)
         if turned is not None:
             return turned, parts
-    if draw < 0.65 and len(groups) > 1:
+    if draw < 0.65 and len(groups) > 1 and all(group.startswith("with") for group in groups):
         rng.shuffle(groups)
     elif draw < 0.75 and len(parts) == 1 and _LOOSE_PART.match(parts[0]) and "," not in core:
         return f"{core}, {parts[0]}, {' '.join(groups)}", []
@@ -89,7 +95,9 @@ def _turn_clause(core: str, groups: list[str], rng: random.Random) -> str | None
     place = rng.randrange(len(groups))
     connector, phrase = _split_connector(groups[place])
     rest = groups[:place] + groups[place + 1 :]
-    if connector not in _LINKS or (connector == "in" and not _IN_DISEASE.match(phrase)) or _STAYS.match(phrase):
+    if connector not in _LINKS or (connector == "in" and not _IN_DISEASE.match(phrase)):
+        return None
+    if _STAYS.match(phrase) or _VAGUE_CORE.match(core):
         return None
     if rng.random() < 0.4 and (forms := list_forms(phrase)):
         phrase = rng.choice(forms)
@@ -128,9 +136,9 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
     """Return the body with the comma parts around it, often in another order."""
     if not parts:
         return body
-    if rng.random() < 0.35 and len(parts) > 1:
+    if rng.random() < 0.35 and len(parts) > 1 and "unspecified" not in parts:
         rng.shuffle(parts)
-    movable = [place for place, part in enumerate(parts) if not part.startswith(("with", "not "))]
+    movable = [place for place, part in enumerate(parts) if not _HANGING.match(part)]
     if movable and rng.random() < 0.45:
         body = _put_first(parts.pop(rng.choice(movable)), body, rng)
         sided = len(parts) == 1 and _is_loose(parts[0]) and "," not in body and not _ENCOUNTER.match(body)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icd10cm.codeset import CodeSet
-from serving.constraining import AnswerState, mask_rows
+from icd10cm.constraining import AnswerState, mask_rows
 from serving.engines.base import Generation
 from serving.prompting import build_automaton, load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
 

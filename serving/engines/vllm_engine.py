@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.checkpoint import Checkpoint
 from serving.engines.base import Generation
-from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build
+from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build, round_rank
 from serving.prompting import load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
 
 
@@ -50,8 +50,11 @@ class VllmEngine:
         if is_cpu_build():
             options = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
         options["dtype"] = checkpoint.dtype if dtype == "auto" else dtype
+        if checkpoint.base:
+            options |= {"enable_lora": True, "max_lora_rank": round_rank(checkpoint.rank)}
+        self._adapter = str(model) if checkpoint.base else None
         self._llm = LLM(
-            model=str(model),
+            model=str(checkpoint.base or model),
             max_model_len=self._context,
             logits_processors=["serving.vllm_constraint:CodeConstraint"] if constrained else None,
             seed=0,
@@ -67,6 +70,7 @@ class VllmEngine:
         """Return one completion per text, in order; a text that leaves no room for an answer gives an `error`."""
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
+        from vllm.lora.request import LoRARequest
 
         prompts = tokenize(self._tokenizer, self._frame, texts)
         fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._context]
@@ -77,6 +81,7 @@ class VllmEngine:
             [TokensPrompt(prompt_token_ids=prompts[index]) for index in fitting],
             SamplingParams(temperature=0, max_tokens=self._max_tokens, logprobs=0, detokenize=False),
             use_tqdm=self._progress,
+            lora_request=LoRARequest("adapter", 1, self._adapter) if self._adapter else None,
         )
         for index, output in zip(fitting, outputs, strict=True):
             written = output.outputs[0]

@@ -1,4 +1,4 @@
-"""Keep a batch of answers within the code set while they are being written: the part that transformers and vLLM share."""
+"""Keep a batch of answers within the code set while they are being written: what transformers, vLLM and training share."""
 
 from __future__ import annotations
 
