@@ -27,10 +27,9 @@ def cap_first(text: str) -> str:
 
 
 def lower_plain(text: str) -> str:
-    """Return `text` in lower case, except words with a capital after their first letter (`STEMI`, `IIIA`, `mTOR`)."""
-    return " ".join(
-        lower if lower[1:] == word[1:] else word for word, lower in zip(text.split(" "), text.lower().split(" "), strict=True)
-    )
+    """Return `text` in lower case, except lone capitals (`I`) and words with one inside (`STEMI`, `IIIA`, `mTOR`)."""
+    first, *rest = text.split(" ")
+    return " ".join([_lower_word(first), *(word if len(word) == 1 else _lower_word(word) for word in rest)])
 
 
 def type_case(text: str, rng: random.Random) -> str:
@@ -43,6 +42,11 @@ def type_case(text: str, rng: random.Random) -> str:
     if draw < 0.85:
         return cap_first(lower_plain(text))
     return text.upper() if draw < 0.92 else text
+
+
+def _lower_word(word: str) -> str:
+    lower = word.lower()
+    return lower if lower[1:] == word[1:] else word
 
 
 def _cap_word(word: str) -> str:

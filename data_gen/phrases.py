@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _CONNECTOR = re.compile(
     # `contact with`, `drugs acting on`: what follows belongs to the word before
-    r"(?<!\bacting)(?<!\bcontact)(?<!\bexposure)(?<!\bassociated)(?<!\bcolliding) "
+    r"(?<!\bacting)(?<!\bcontact)(?<!\bexposure)(?<!\bassociated)(?<!\bcolliding)(?<!\boriginating)(?<!\bprimarily) "
     r"(?=(?:(?:and |or )?with(?:out)?(?! (?:and|or)\b)|due to|secondary to|associated with|following|resulting from"
     r"|(?:not )?(?:involving|including)|resolved following|in|by|on(?! chronic)|injured(?= in\b)|at|during|after|from"
     r"|affecting|complicating|causing) )"
@@ -36,6 +36,7 @@ _FUSED = re.compile(
     r"|(?:foreign|human) (?=bod|immuno)|(?:body mass) (?=index\b)|(?:shift|jet) (?=work|lag)|REM (?=sleep\b)"
     r"|(?:lupus|rheumatoid|pityriasis|lichen|erythema|herpes|molluscum|myasthenia|placenta|vasa|pes|hallux|genu|coxa|cubitus|talipes"
     r"|spina|tinea|acne|corpus|cor|fetor|globus|situs|ductus|salmonella|escherichia|staphylococcus|streptococcus) (?=[a-z]+)"
+    r"|(?:bulimia|anorexia|alopecia) (?=[a-z]+)"
     r"|other (?=(?:and )?(?:specified|unspecified)\b)|not (?=\w))",
     re.IGNORECASE,
 )

@@ -36,14 +36,18 @@ _PREFIX_AGES = (
     (("S89.0", "S89.1", "S89.2", "S89.3", "S99.0", "S99.1", "S99.2"), (2.0, 17.0)),
     (("C22.2", "E55.0"), (1.5, 12.0)),
     (("D81", "E75", "G31.82", "G71.01", "M08"), (1.5, 30.0)),
+    (("Z79.81",), (20.0, 200.0)),
+    (("N91", "N92.0", "N92.1", "N92.2", "N92.3", "N92.5", "N92.6", "N94.6", "Z79.3"), (12.0, 55.0)),
     (("E11", "F52", "N46", "N52", "N94", "R87"), (12.0, 200.0)),
     (("C15", "C16", "C18", "C19", "C20", "C25", "C50", "C53", "C54", "D07"), (20.0, 200.0)),
     (("I10", "I11", "I12", "I13", "I48", "K70"), (20.0, 200.0)),
     (("E76", "E84"), (1.5, 60.0)),
     (("Q91", "Q92", "Q93"), (0.0, 35.0)),
-    (("R62.0", "R62.5", "Z00.2", "Z00.3", "Z76.1", "Z76.2"), (1.5, 17.0)),
+    (("R62.0", "R62.5", "Z00.2", "Z00.3", "Z00.7", "Z76.1", "Z76.2"), (1.5, 17.0)),
+    (("R10.83",), (0.0, 1.0)),
+    (("F32.81",), (12.0, 55.0)),
     (("Q20", "Q21", "Q22", "Q23", "Q9"), (0.0, 60.0)),
-    (("F91", "F93", "F94", "F98", "Z62"), (2.0, 19.0)),
+    (("F91", "F93", "F94", "F98", "K52.21", "K52.22", "Z62", "Z73.81"), (2.0, 19.0)),
     (("F1", "F2", "F3", "F60", "Z56", "Z72"), (12.0, 200.0)),
     (("C34", "C61", "F01", "F03", "G20", "G30", "I70", "I71", "J43", "J44", "N40"), (50.0, 200.0)),
     (("M80.0", "M81.0", "R54", "R97.2"), (50.0, 200.0)),
@@ -51,6 +55,9 @@ _PREFIX_AGES = (
 )  # fmt: skip
 """Ages of those who usually have a code, closer than what the tabular list or a title says."""
 
+_OF_WOMEN = re.compile(
+    r"\bpremenstrual\b|\bhormonal contraceptives?\b|\bvaginal\b|\bestrogen receptor modulators\b|\bin vitro\b", re.IGNORECASE
+)
 _WEEKS = (0.0, 45.0)
 _PUERPERIUM = (50.0, 60.0)
 _TITLE_WEEKS = (
@@ -114,13 +121,18 @@ class TraitReader:
         if found is None:
             title = self._knowledge.codes.title(code)
             found = self._found[stem] = Traits(
-                find_sex(code, self._knowledge)[0], _find_ages(code, title), _find_weeks(code, title)
+                find_sex(code, self._knowledge)[0] or _read_sex(title), _find_ages(code, title), _find_weeks(code, title)
             )
         return found._replace(phase=find_phase(self._case, code)) if len(code) > _STEM_LENGTH else found
 
 
 def _differ(one: str | None, other: str | None) -> bool:
     return one is not None and other is not None and one != other
+
+
+def _read_sex(title: str) -> str | None:
+    """Return the sex that a title takes for granted and no rule of CMS says."""
+    return "F" if _OF_WOMEN.search(title) else None
 
 
 def _find_ages(code: str, title: str) -> tuple[float, float]:

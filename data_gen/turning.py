@@ -16,8 +16,8 @@ _HAS_JOINED = re.compile(r"\b(?:and|or)\b")
 _BRACKETS = re.compile(r"(?:^| )\(([a-z][a-z-]+)\)(?: |$)")
 _SYNONYM = re.compile(r"(.+) \[([a-z]+(?: [a-z]+)+)\]")
 _SIDE = re.compile(r"(left|right|bilateral|unilateral) (?=\w)")
-_VAGUE = re.compile(r"\b(?:other|unspecified|degree|type|multiple|parts?|sites?)\b")
-_DEPENDENT = frozenset(("for", "with", "against", "while", "as", "to", "into", "or struck"))
+_VAGUE = re.compile(r"\b(?:other|unspecified|uncertain|degree|type|multiple|parts?|sites?)\b")
+_DEPENDENT = frozenset(("for", "with", "against", "while", "as", "to", "into", "in", "by", "from", "during"))
 """Words that what stands behind them cannot be cut from."""
 
 _DETACHED = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
@@ -100,7 +100,7 @@ def _turn_phrase(phrase: str) -> Iterator[str]:
 def _invert_phrase(phrase: str) -> Iterator[str]:
     """Yield `failure, acute kidney` and `kidney failure, acute` for `acute kidney failure`; swap a pair joined by `and`."""
     units = split_units(phrase)
-    if len(units) < 2 or not _DEPENDENT.isdisjoint(units):
+    if len(units) < 2 or not _DEPENDENT.isdisjoint(units) or "," in phrase or units[-1] == "effect":
         return
     joined = [place for place, unit in enumerate(units) if _JOINED.fullmatch(unit)]
     if joined:

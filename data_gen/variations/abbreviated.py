@@ -17,6 +17,7 @@ from data_gen.words import Words, read_own_words
 _LONG_WORD = re.compile(r"(?<![\w/-])[A-Za-z][a-z]{6,}(?![\w'-])")
 _KEPT_WORD = re.compile(r"un|non|with|hyper|hypo|left|right|bilateral|mellitus|pectoris|asthmaticus", re.IGNORECASE)
 _VOWELS = "aeiouy"
+_SHORTEST_CLIP = 5
 
 
 def vary(title: str, rng: random.Random, words: Words | None = None) -> str | None:
@@ -56,14 +57,13 @@ def _clip_words(title: str, hits: tuple[ShortForm, ...], picked: list[ShortForm]
 
 
 def _clip_word(word: str, rng: random.Random) -> str:
-    """Return the first letters of `word` up to a consonant (`gastr`), now and then its consonants alone (`thrmbs`)."""
-    bones = word[0] + "".join(letter for letter in word[1:] if letter not in _VOWELS)
-    if rng.random() < 0.06 and 3 <= len(bones) <= 6:
-        return bones
-    ends = [place for place in range(4, min(len(word) - 2, 9)) if word[place - 1] not in _VOWELS]
-    ends = [place for place in ends if word[:place].lower() not in read_words()]
+    """Return the first half of `word` or more, up to a consonant: `gastroin`; less (`obst`, `chlor`) says too little."""
+    first = max(_SHORTEST_CLIP, -(-len(word) // 2))
+    ends = [place for place in range(first, min(len(word) - 2, first + 4)) if word[place - 1] not in _VOWELS]
+    own = read_own_words().lexicon
+    ends = [place for place in ends if not (word[:place].lower() in read_words() or own.is_short(word[:place].lower()))]
     before_vowel = [place for place in ends if word[place] in _VOWELS]
-    return word[: rng.choice(before_vowel or ends or [5])]
+    return word[: rng.choice(before_vowel or ends or [first])]
 
 
 def _choose_shorts(picked: list[ShortForm], rng: random.Random) -> list[tuple[int, int, str]]:

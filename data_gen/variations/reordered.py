@@ -17,8 +17,9 @@ from data_gen.vocabulary import uncap_first
 from data_gen.words import Words
 
 _ENCOUNTER = re.compile(r"(?:initial|subsequent) encounter|sequela")
+_SIDED = re.compile(r"left|right|bilateral|unilateral")
 _SIDE_OF = re.compile(rf"(?:left|right|unspecified) (?:{ANATOMY})$")
-_HANGING = re.compile(r"with|not |unspecified(?:$| with)")
+_HANGING = re.compile(r"with|not |including|except|any |unspecified(?:$| with)")
 """Comma parts that belong to the part before them."""
 
 _LOOSE_PART = re.compile(
@@ -34,6 +35,11 @@ _STAYS = re.compile(
     re.IGNORECASE,
 )
 """What says nothing before the condition that it belongs to."""
+
+_AGENTS = re.compile(r"(?:poisoning|adverse effect|underdosing|toxic effect)\b", re.IGNORECASE)
+_MOST_PARTS_OF_AGENT = 2
+_SYSTEMIC = re.compile(r"diabet|hypertens", re.IGNORECASE)
+"""What has no side, whatever it does to an eye."""
 
 _VAGUE_CORE = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
 _LASTING = re.compile(
@@ -82,9 +88,9 @@ def _place_clauses(core: str, plain: str, groups: list[str], parts: list[str], r
         turned = _turn_clause(plain, groups, rng)
         if turned is not None:
             return turned, parts
-    if draw < 0.65 and len(groups) > 1 and all(group.startswith("with") for group in groups):
+    if draw < 0.65 and len(groups) > 1 and all(group.startswith("with ") for group in groups):
         rng.shuffle(groups)
-    elif draw < 0.75 and len(parts) == 1 and _LOOSE_PART.match(parts[0]) and "," not in core:
+    elif draw < 0.75 and len(parts) == 1 and _is_loose_of(parts[0], core) and "," not in core:
         return f"{core}, {parts[0]}, {' '.join(groups)}", []
     comma = "," if "," in core or rng.random() < 0.15 else ""
     return f"{core}{comma} {' '.join(groups)}", parts
@@ -119,7 +125,7 @@ def _choose_link(connector: str, core: str, phrase: str, rng: random.Random) -> 
     if "exacerbation" in phrase:
         return rng.choice(("of", "of", "in"))
     link = rng.choice(_LINKS[connector])
-    if connector == "with" and link == "in" and not _LASTING.search(core):
+    if connector == "with" and link == "in" and (not _LASTING.search(core) or _LASTING.search(phrase)):
         return "with"
     causal = re.search("diabetes|hypertensi", core, re.IGNORECASE)
     return "with" if link == "due to" and not causal else link
@@ -136,9 +142,13 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
     """Return the body with the comma parts around it, often in another order."""
     if not parts:
         return body
-    if rng.random() < 0.35 and len(parts) > 1 and "unspecified" not in parts:
+    # behind the first of several drugs stand the others
+    listed = _AGENTS.match(body) and len(parts) > _MOST_PARTS_OF_AGENT
+    if rng.random() < 0.35 and len(parts) > 1 and "unspecified" not in parts and not listed:
         rng.shuffle(parts)
     movable = [place for place, part in enumerate(parts) if not _HANGING.match(part)]
+    if listed:
+        movable = [place for place in movable if _ENCOUNTER.match(parts[place])]
     if movable and rng.random() < 0.45:
         body = _put_first(parts.pop(rng.choice(movable)), body, rng)
         sided = len(parts) == 1 and _is_loose(parts[0]) and "," not in body and not _ENCOUNTER.match(body)
@@ -153,9 +163,13 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
 def _put_first(part: str, body: str, rng: random.Random) -> str:
     if _ENCOUNTER.match(part):
         return f"{part}{rng.choice((', ', ': ', ' - '))}{body}"
-    if _is_loose(part):
+    if _is_loose(part) and _is_loose_of(part, body):
         return f"{body}, {part}" if "," in body.split(" with")[0] else f"{part} {body}"
     return f"{part}{rng.choice((', ', ' - ', ': '))}{body}"
+
+
+def _is_loose_of(part: str, core: str) -> bool:
+    return _LOOSE_PART.match(part) is not None and not (_SYSTEMIC.search(core) and _SIDED.match(part))
 
 
 def _is_loose(part: str) -> bool:

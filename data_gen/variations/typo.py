@@ -61,6 +61,9 @@ _PROTECTED_START = re.compile(
     r"(?:hyper|hypo|non|un|in|im|inter|intra|anti|ante|post|pre|sub|supra|super|infra|poly|mono|a|ab|ad|dys|eu)"
 )
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+_NUMERAL = re.compile(r"[ivx]+[a-c]?", re.IGNORECASE)
+"""`iiia`, of an open fracture: what decides its 7th character."""
+
 _SHORTEST = 4
 _SHARE_ATTESTED = 0.5
 """Of the slips in a word for which a list of misspellings has any, those that are taken from it."""
@@ -104,7 +107,8 @@ def _may_misspell(word: str, original: Container[str]) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_plain(word: str) -> bool:
-    return len(word) >= _SHORTEST and word.lower() not in _PROTECTED and word[1:].islower()
+    is_word = len(word) >= _SHORTEST and word[1:].islower() and not _NUMERAL.fullmatch(word)
+    return is_word and word.lower() not in _PROTECTED
 
 
 def _slip(word: str, rng: random.Random, words: Words) -> str | None:
@@ -137,6 +141,9 @@ def _swap_letters(word: str, first: int, rng: random.Random) -> str | None:
 
 
 def _drop_letter(word: str, first: int, rng: random.Random) -> str | None:
+    # `com` and `una` are no longer `coma` and `ulna`
+    if len(word) == _SHORTEST:
+        return None
     place = rng.randrange(first, len(word))
     return word[:place] + word[place + 1 :]
 
