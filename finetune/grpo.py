@@ -24,6 +24,7 @@ from finetune.stage_data import StageData, count_scenarios, load_stage_data
 from finetune.stage_run import (
     SHAPES_WEIGHTS,
     build_run_header,
+    flush_denormals,
     name_full_disk,
     open_run,
     quiet_libraries,
@@ -133,6 +134,7 @@ def check_codes(data: StageData, codes: CodeSet, folder: Path) -> None:
         )
 
 
+@flush_denormals()
 def train(
     stage: ReinforceArguments,
     grpo: GRPOConfig,
@@ -142,12 +144,10 @@ def train(
     weights: RewardWeights,
 ) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
-    import torch
     from transformers import EarlyStoppingCallback
 
     from finetune.reinforce_trainer import ReinforceTrainer
 
-    torch.set_flush_denormal(True)
     folder, processes = Path(str(grpo.output_dir)), grpo.distributed_state
     header = build_run_header("finetune.grpo", stage, grpo, model_config, data, _SHAPES_WEIGHTS)
     header |= {"reward": weights.model_dump(), "codes_release": codes.release}

@@ -19,7 +19,7 @@ from finetune.model_card import write_model_card
 from finetune.row_lengths import fit_rows
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
 from finetune.stage_data import StageData, count_scenarios, load_stage_data
-from finetune.stage_run import build_run_header, name_full_disk, open_run, quiet_libraries, share
+from finetune.stage_run import build_run_header, flush_denormals, name_full_disk, open_run, quiet_libraries, share
 from finetune.starting_point import (
     build_from_scratch,
     build_peft_config,
@@ -61,15 +61,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(stage, sft, model, data)
 
 
+@flush_denormals()
 def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data: StageData) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
-    import torch
     from transformers import EarlyStoppingCallback
 
     from finetune.trainer import CodeTrainer
 
-    # A small model that has learned its data has gradients near zero, where a CPU is ten times slower without this.
-    torch.set_flush_denormal(True)
     folder, processes = Path(str(sft.output_dir)), sft.distributed_state
     header = build_run_header("finetune.sft", stage, sft, model_config, data)
     previous = share(processes, lambda: open_run(folder, stage, header))

@@ -38,6 +38,7 @@ _STAYS = re.compile(
 
 _AGENTS = re.compile(r"(?:poisoning|adverse effect|underdosing|toxic effect)\b", re.IGNORECASE)
 _MOST_PARTS_OF_AGENT = 2
+_MOST_WORDS_UNSPECIFIED = 2
 _SYSTEMIC = re.compile(r"diabet|hypertens", re.IGNORECASE)
 """What has no side, whatever it does to an eye."""
 
@@ -147,6 +148,8 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
     if rng.random() < 0.35 and len(parts) > 1 and "unspecified" not in parts and not listed:
         rng.shuffle(parts)
     movable = [place for place, part in enumerate(parts) if not _HANGING.match(part)]
+    if parts == ["unspecified"] and len(body.split(" ")) <= _MOST_WORDS_UNSPECIFIED:
+        movable = [0]
     if listed:
         movable = [place for place in movable if _ENCOUNTER.match(parts[place])]
     if movable and rng.random() < 0.45:
