@@ -13,12 +13,12 @@ from data_gen.notes import Condition, write_note
 from data_gen.parallel import map_in_order
 from data_gen.patients import Patients
 from data_gen.plan import JoinedPlan
+from data_gen.readable import is_readable
 from data_gen.variations.multiple import join_texts
 from icd10cm.codeset import CodeSet
 
 _ATTEMPTS = 6
 _FEWEST_PER_PROCESS = 2000
-_INFANT = 1.0
 Pools = Mapping[str, Mapping[str, Sequence[str]]]
 """Split to code to its texts, the title first."""
 
@@ -120,11 +120,12 @@ class Joiner:
         pool = self._pools[split]
         traits = [self._patients[split].find_traits(code) for code in codes]
         conditions = [
-            Condition(code, self._codeset.title(code), _choose_member(pool[code], rng), _choose_member(pool[code], rng))
+            Condition(code, self._codeset.title(code), _choose_member(pool[code], rng), _choose_readable(pool[code], rng))
             for code in codes
         ]
         sex = next((sex for sex, _ in traits if sex), None)
-        return write_note(conditions, sex, rng, infant=min(high for _, (_, high) in traits) <= _INFANT)
+        ages = max(low for _, (low, _) in traits), min(high for _, (_, high) in traits)
+        return write_note(conditions, sex, rng, ages)
 
 
 def _choose_member(pool: Sequence[str], rng: random.Random) -> str:
@@ -132,3 +133,9 @@ def _choose_member(pool: Sequence[str], rng: random.Random) -> str:
     if len(pool) > 1 and rng.random() < 0.6:
         return rng.choice(pool[1:])
     return pool[0].lower() if rng.random() < 0.7 else pool[0]
+
+
+def _choose_readable(pool: Sequence[str], rng: random.Random) -> str:
+    """Return a member that names its condition where nothing else of the text does."""
+    member = _choose_member(pool, rng)
+    return member if is_readable(pool[0], member) else pool[0].lower()
