@@ -120,6 +120,9 @@ def keeps_details(title: str, text: str, lexicon: Lexicon) -> bool:
     details = list_details(title)
     expanded = shown = text.lower()
     for short, long in _list_detailed_forms(title, lexicon):
+        # most short forms of a title are not in the text
+        if short.lower() not in expanded and short.lower() not in shown:
+            continue
         expanded = _find_whole(short).sub(long, expanded)
         if not _find_whole(short).search(title.lower()):
             shown = _find_whole(short).sub(long, shown)

@@ -22,6 +22,7 @@ def read_common_words() -> frozenset[str]:
     return frozenset(word for word in _list_words() if word.islower())
 
 
+@functools.lru_cache(maxsize=256)
 def uncap_first(title: str) -> str:
     """Return `title` with its first letter in lower case, unless the first word is a name or an acronym."""
     first = _WORD.match(title)

@@ -19,7 +19,7 @@ from data_gen.prior import Allotment
 from data_gen.variations import VARIATIONS
 from icd10cm.codeset import CodeSet
 
-_MOST_MISSES = 50
+_MOST_MISSES = 30
 _FEWEST_PER_PROCESS = 2000
 
 Propose = Callable[[str, str, str, random.Random], Iterator[tuple[str, str]]]
