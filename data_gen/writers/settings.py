@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from data_gen.folders import FolderPath
-from data_gen.writers.address import is_this_machine
+from data_gen.writers.address import check_address, is_this_machine
 from icd10cm.config import Settings
 
 _OURS = (
@@ -77,12 +77,7 @@ class WriterSettings(Settings):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:
-            raise ValueError("an address holds no password; the key comes from the environment variable OPENAI_API_KEY")
-        return url.rstrip("/")
+        return check_address(url)
 
     @field_validator("extra_body")
     @classmethod
