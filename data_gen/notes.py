@@ -42,7 +42,7 @@ _HABITS = ("F", "G93", "G31", "I69", "J44", "K70", "K86.0", "O99.3", "P", "Q9", 
 _SPEECHLESS = ("F0", "F72", "F73", "F84", "G9", "I6", "J80", "J96", "R40", "R41", "R47", "S06", "T", "Z99.1")
 _CRITICAL = ("A40", "A41", "G93", "I21", "I46", "J80", "J96", "K55.0", "K63.1", "K65", "K72", "R57", "R65", "T31", "T79")
 _GERMS = ("B95", "B96", "B97", "Z16")
-_DEAD = re.compile(r"\bbrain dea(?:d|th)\b|\bdeath\b|stillb", re.IGNORECASE)
+_DEAD = re.compile(r"\bbrain dea(?:d|th)\b|\bdeath\b|stillb|syndrome, grade 5", re.IGNORECASE)
 _TELLS_OF_PAST = re.compile(r"(?:pmh|h/o|hx|p/?h |ph |personal|past|status|s/p|long|lt )", re.IGNORECASE)
 
 
@@ -239,7 +239,7 @@ def _tell_course(
         kind = choose_kind(one.code, one.title, find_kind(one.title, one.code), one in past)
         if patient.dead and kind in ("passing", "wound"):
             kind = "condition"
-        frames = COURSES["grave"] if patient.dead and kind != "chronic" else COURSES[kind]
+        frames = COURSES["grave" if patient.dead else kind]
         paragraphs.append(f"# {cap_first(one.again)}: {rng.choice(frames)}")
     if noted:
         paragraphs.append(f"Also documented this stay: {'; '.join(one.again for one in noted)}.")

@@ -24,6 +24,8 @@ _TITLE_AGES = (
     (re.compile(r"\bretinopathy of prematurity\b", re.IGNORECASE), (0.0, 2.0)),
 )
 _PREFIX_AGES = (
+    (("N93.1",), (2.0, 11.0)),
+    (("F98.2",), (1.5, 8.0)),
     (("A33", "Z05"), (0.0, 0.1)),
     (("A50.0", "A50.1", "A50.2"), (0.0, 1.9)),
     (("A0", "A41", "A49", "A50", "B00", "B25", "B34", "B37", "B95", "B96", "B97", "U07.1"), _LIFE),
@@ -53,7 +55,7 @@ _PREFIX_AGES = (
     (("Q20", "Q21", "Q22", "Q23", "Q9"), (0.0, 60.0)),
     (("F91", "F93", "F94", "F98", "K52.21", "K52.22", "R63.31", "R63.32", "Z62", "Z73.81"), (2.0, 19.0)),
     (("F1", "F2", "F3", "F60", "Z56", "Z72"), (12.0, 200.0)),
-    (("C34", "C61", "F01", "F03", "G20", "G30", "I70", "I71", "J43", "J44", "N40"), (50.0, 200.0)),
+    (("C34", "C61", "F01", "F02", "F03", "G20", "G30", "I70", "I71", "J43", "J44", "N40"), (50.0, 200.0)),
     (("M80.0", "M81.0", "R54", "R97.2"), (50.0, 200.0)),
     (("I20", "I21", "I25", "I63", "I65", "K57", "M15", "M16", "M17", "M18", "M19.0", "M47", "M48", "Z12"), (35.0, 200.0)),
 )  # fmt: skip
@@ -63,6 +65,7 @@ _OF_WOMEN = re.compile(
     r"\bpremenstrual\b|\bhormonal contraceptives?\b|\bvaginal\b|\bestrogen receptor modulators\b|\bin vitro\b|\brho\(d\)",
     re.IGNORECASE,
 )
+_OF_MEN = re.compile(r"ejaculat|hematospermia|\bpriapism\b|\bmucopolysaccharidosis, type II\b", re.IGNORECASE)
 _WEEKS = (0.0, 45.0)
 _PUERPERIUM = (50.0, 60.0)
 _TITLE_WEEKS = (
@@ -137,7 +140,7 @@ def _differ(one: str | None, other: str | None) -> bool:
 
 def _read_sex(title: str) -> str | None:
     """Return the sex that a title takes for granted and no rule of CMS says."""
-    return "F" if _OF_WOMEN.search(title) else None
+    return "F" if _OF_WOMEN.search(title) else "M" if _OF_MEN.search(title) else None
 
 
 def _find_ages(code: str, title: str) -> tuple[float, float]:
