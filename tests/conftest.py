@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+# a shell's background job ignores Ctrl-C, and so would all that the tests start and then interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
