@@ -62,10 +62,13 @@ _PREFIX_AGES = (
 """Ages of those who usually have a code, closer than what the tabular list or a title says."""
 
 _OF_WOMEN = re.compile(
-    r"\bpremenstrual\b|\bhormonal contraceptives?\b|\bvaginal\b|\bestrogen receptor modulators\b|\bin vitro\b|\brho\(d\)",
+    r"\bpremenstrual\b|\bhormonal contraceptives?\b|\bvaginal\b|\bestrogen receptor modulators\b|\bin vitro\b|\brho\(d\)"
+    r"|\b4[56], X\b(?! XY)|turner",
     re.IGNORECASE,
 )
-_OF_MEN = re.compile(r"ejaculat|hematospermia|\bpriapism\b|\bmucopolysaccharidosis, type II\b", re.IGNORECASE)
+_OF_MEN = re.compile(
+    r"ejaculat|hematospermia|\bpriapism\b|\bmucopolysaccharidosis, type II\b|\bbarth syndrome\b", re.IGNORECASE
+)
 _WEEKS = (0.0, 45.0)
 _PUERPERIUM = (50.0, 60.0)
 _TITLE_WEEKS = (
