@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 
 from icd10cm.errors import DataError
 
-SCENARIOS = ("base", "reordered", "abbreviated", "typo", "multiple", "paraphrased", "mixed", "note")
-"""What a test set measures, in the order every table shows."""
+SCENARIOS = ("base", "near_title", "reordered", "abbreviated", "typo", "multiple", "paraphrased", "mixed", "note")
+"""What a test set measures, in the order every table shows; no rule writes `near_title` (a title but for a word or two)."""
+
+SCENARIO_ALIASES = {"reorder": "reordered", "paraphrase": "paraphrased", "abbreviation": "abbreviated", "notes": "note"}
+"""What others call a scenario, to our name for it; read from data files, never written."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,6 +34,8 @@ class Example(NamedTuple):
         source: who wrote the text, such as `cms` or `rules:typo`.
         release: release of the code set the codes are valid in.
         held_out: what train lacks: `variant` (this text), `code` (every variant of one of the codes); empty in train.
+        patient: whom the text is about, where texts share patients: splits and intervals go by patient; may be empty.
+        attributes: (name, value) of what scores may be broken down by, such as sex or age group, sorted by name.
     """
 
     id: str
@@ -41,9 +46,12 @@ class Example(NamedTuple):
     source: str
     release: str
     held_out: str = ""
+    patient: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
-SCHEMA = pa.schema([(name, pa.list_(pa.string()) if name == "codes" else pa.string()) for name in Example._fields])
+_TYPES = {"codes": pa.list_(pa.string()), "attributes": pa.map_(pa.string(), pa.string())}
+SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in Example._fields])
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
@@ -51,7 +59,7 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.tmp")
     if path.suffix == ".jsonl":
-        rows = (example._asdict() for example in examples)
+        rows = (example._asdict() | {"attributes": dict(example.attributes)} for example in examples)
         scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     else:
         columns = list(zip(*examples, strict=True)) or [()] * len(SCHEMA)
@@ -61,7 +69,7 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Read examples from parquet or JSONL; `split`, `source`, `release` and `held_out` may be absent and are then empty.
+    """Read examples from parquet or JSONL; what follows `codes` in `Example` may be absent and is then empty.
 
     Raises:
         DataError: the file is missing or broken, or lacks one of `id`, `scenario`, `text`, `codes`.
@@ -85,5 +93,9 @@ def group_by_scenario(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def _build_example(row: dict) -> Example:
-    optional = {name: row.get(name) or "" for name in ("split", "source", "release", "held_out")}
-    return Example(row["id"], row["scenario"], row["text"], tuple(row["codes"] or ()), **optional)
+    scenario = SCENARIO_ALIASES.get(row["scenario"], row["scenario"])
+    optional = {name: row.get(name) or "" for name in ("split", "source", "release", "held_out", "patient")}
+    found = row.get("attributes") or {}
+    pairs = found.items() if isinstance(found, dict) else found
+    attributes = tuple(sorted((name, str(value)) for name, value in pairs if value is not None))
+    return Example(row["id"], scenario, row["text"], tuple(row["codes"] or ()), **optional, attributes=attributes)

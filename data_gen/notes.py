@@ -237,8 +237,6 @@ def _tell_course(
     paragraphs = []
     for one in active:
         kind = choose_kind(one.code, one.title, find_kind(one.title, one.code), one in past)
-        if patient.dead and kind in ("passing", "wound"):
-            kind = "condition"
         frames = COURSES["grave" if patient.dead else kind]
         paragraphs.append(f"# {cap_first(one.again)}: {rng.choice(frames)}")
     if noted:

@@ -49,6 +49,11 @@ class Prediction(NamedTuple):
         status: `ok`; `unparsed` (nothing has the shape of a code); `truncated` (the token limit cut it off; its last, perhaps
             unfinished code is not counted); `error` (the engine gave no answer).
         rejected: what has the shape of a code but is not a billable code of the release, as written.
+        ranking: distinct billable codes with their scores, surest first, the predicted ones among them; empty where the engine
+            was not asked to rank.
+        patient: that of the example; intervals are drawn over patients where it is not empty.
+        attributes: those of the example, its `held_out` among them.
+        n_characters: length of the text; 0 where it is not known.
     """
 
     id: str
@@ -58,6 +63,14 @@ class Prediction(NamedTuple):
     output: str
     status: str
     rejected: tuple[str, ...]
+    ranking: tuple[ScoredCode, ...] = ()
+    patient: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    n_characters: int = 0
+
+
+_OPTIONAL = ("ranking", "patient", "attributes", "n_characters")
+"""Fields that a line may lack."""
 
 
 class Finished(NamedTuple):
@@ -74,21 +87,25 @@ class Finished(NamedTuple):
 
 def build_prediction(example: Example, generation: Generation, codes: CodeSet) -> Prediction:
     """Return what `generation` says about `example`, read against the release `codes`."""
+    held_out = {"held_out": example.held_out} if example.held_out else {}
+    attributes = tuple(sorted({**dict(example.attributes), **held_out}.items()))
     known = (example.id, example.scenario, tuple(example.codes))
+    unanswered = Prediction(*known, (), "", "error", (), (), example.patient, attributes, len(example.text))
     if generation.finish_reason == "error":
-        return Prediction(*known, (), generation.error or generation.text, "error", ())
+        return unanswered._replace(output=generation.error or generation.text)
     truncated = generation.finish_reason == "length"
     answer = read_answer(drop_cut_code(generation.text) if truncated else generation.text, codes)
     status = "truncated" if truncated else "unparsed" if answer.unparsed else "ok"
     score = generation.score if generation.score is not None and math.isfinite(generation.score) else None
     predicted = tuple(ScoredCode(code, score) for code in answer.codes)
-    return Prediction(*known, predicted, generation.text, status, answer.rejected)
+    return unanswered._replace(predicted=predicted, output=generation.text, status=status, rejected=answer.rejected)
 
 
 def write_line(prediction: Prediction) -> str:
-    """Return the line of a prediction, with its line end."""
+    """Return the line of a prediction, with its line end; fields of `_OPTIONAL` stand in it only where there is anything."""
     row = prediction._asdict() | {"predicted": [scored._asdict() for scored in prediction.predicted]}
-    return json.dumps(row) + "\n"
+    row |= {"ranking": [scored._asdict() for scored in prediction.ranking], "attributes": dict(prediction.attributes)}
+    return json.dumps({key: value for key, value in row.items() if value or key not in _OPTIONAL}) + "\n"
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -158,14 +175,16 @@ def _read_line(line: bytes, where: str) -> Prediction:
     problem = _find_problem(row)
     if problem:
         raise DataError(f"{where}: {problem}")
-    predicted = tuple(ScoredCode(scored["code"], scored["score"]) for scored in row["predicted"])
-    lists = {"codes": tuple(row["codes"]), "predicted": predicted, "rejected": tuple(row["rejected"])}
-    return Prediction(**{**row, **lists})
+    scored = {
+        key: tuple(ScoredCode(item["code"], item["score"]) for item in row.get(key, ())) for key in ("predicted", "ranking")
+    }
+    lists = {"codes": tuple(row["codes"]), "rejected": tuple(row["rejected"])}
+    return Prediction(**{**row, **scored, **lists, "attributes": tuple(sorted(row.get("attributes", {}).items()))})
 
 
 def _find_problem(row: Any) -> str:
     """Return what is wrong with a parsed line, empty when nothing is."""
-    if not isinstance(row, dict) or set(row) != set(Prediction._fields):
+    if not isinstance(row, dict) or set(row) - set(_OPTIONAL) != set(Prediction._fields) - set(_OPTIONAL):
         found = ", ".join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
         return f"expected the keys {', '.join(Prediction._fields)}; found {found}"
     for key in ("id", "scenario", "output", "status"):
@@ -176,8 +195,14 @@ def _find_problem(row: Any) -> str:
             return f"{key!r} should be a list of texts, not {row[key]!r}"
     if not row["codes"]:
         return "'codes' is empty; an example without right codes can't be scored"
-    if not isinstance(row["predicted"], list) or not all(map(_is_scored_code, row["predicted"])):
-        return f"'predicted' should be a list of {{code, score}}, not {row['predicted']!r}"
+    for key in ("predicted", "ranking"):
+        if not isinstance(row.get(key, []), list) or not all(map(_is_scored_code, row.get(key, []))):
+            return f"{key!r} should be a list of {{code, score}}, not {row[key]!r}"
+    attributes = row.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        return f"'attributes' should be texts by name, not {attributes!r}"
+    if not isinstance(row.get("patient", ""), str) or not isinstance(row.get("n_characters", 0), int):
+        return "'patient' should be a text and 'n_characters' a whole number"
     if row["scenario"] not in SCENARIOS:
         return f"unknown scenario {row['scenario']!r}{suggest_name(row['scenario'], SCENARIOS)}"
     if row["status"] not in STATUSES:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from finetune.validation import MAX_NEW_TOKENS_PER_CODE
-from icd10cm.prompts import build_prompt
+from finetune.validation import MAX_NEW_TOKENS_PER_CODE, encode_prompts, render_prompts
 
 _MOST_TOKENS = 4 * MAX_NEW_TOKENS_PER_CODE
 
@@ -33,17 +32,10 @@ def answer_with_gaps(model: Any, tokenizer: Any, texts: Sequence[str], batch_siz
     """Return the model's greedy answer to each clinical text, in order."""
     import torch
 
-    prompts = tokenizer.apply_chat_template([build_prompt(text) for text in texts], tokenize=False, add_generation_prompt=True)
+    prompts = render_prompts(texts, tokenizer)
     answers: list[Answer] = []
     for start in range(0, len(prompts), batch_size):
-        inputs = tokenizer(
-            prompts[start : start + batch_size],
-            return_tensors="pt",
-            padding=True,
-            padding_side="left",
-            add_special_tokens=False,
-            return_token_type_ids=False,
-        ).to(model.device)
+        inputs = encode_prompts(prompts[start : start + batch_size], tokenizer, model.device)
         with torch.no_grad():
             output = model.generate(
                 **inputs,

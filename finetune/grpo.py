@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import yaml
 
-from finetune.model_card import write_model_card
 from finetune.reward import RewardWeights, reward_answer
 from finetune.row_lengths import count_tokens, fit_rows
 from finetune.stage_arguments import StageArguments, parse_stage, write_help
@@ -25,10 +23,10 @@ from finetune.stage_run import (
     SHAPES_WEIGHTS,
     build_run_header,
     flush_denormals,
-    name_full_disk,
     open_run,
     quiet_libraries,
     share,
+    train_to_the_end,
 )
 from finetune.starting_point import build_peft_config, check_release, check_vocabulary, load_model, load_tokenizer
 from icd10cm.codeset import CodeSet
@@ -36,7 +34,6 @@ from icd10cm.config import check_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, DataError
 from icd10cm.prompts import SEPARATOR, build_prompt
-from icd10cm.run_header import write_json, write_text
 
 if TYPE_CHECKING:
     from trl import GRPOConfig, ModelConfig
@@ -144,8 +141,6 @@ def train(
     weights: RewardWeights,
 ) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
-    from transformers import EarlyStoppingCallback
-
     from finetune.reinforce_trainer import ReinforceTrainer
 
     folder, processes = Path(str(grpo.output_dir)), grpo.distributed_state
@@ -172,22 +167,7 @@ def train(
         processing_class=tokenizer,
         peft_config=build_peft_config(model_config),
     )
-    if stage.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(stage.early_stopping_patience))
-    if previous.checkpoint:
-        say(f"going on from {previous.checkpoint}")
-    started = time.monotonic()
-    with name_full_disk(folder):
-        trainer.train(resume_from_checkpoint=str(previous.checkpoint) if previous.checkpoint else None)
-        seconds = round(time.monotonic() - started, 1)
-        trainer.save_model()
-    if processes.is_main_process:
-        n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
-        header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
-        header["history"] = trainer.state.log_history
-        write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
-        write_json(folder / "run.json", header)
-        say(f"saved {folder} after {trainer.state.global_step} steps")
+    train_to_the_end(trainer, stage, header, previous, rows)
 
 
 def describe_run(

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.dry_run import describe_run
 from finetune.machines import check_gpus, leave_launch, read_machines
-from finetune.model_card import write_model_card
 from finetune.row_lengths import fit_rows
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
-from finetune.stage_data import StageData, count_scenarios, load_stage_data
-from finetune.stage_run import build_run_header, flush_denormals, name_full_disk, open_run, quiet_libraries, share
+from finetune.stage_data import StageData, load_stage_data
+from finetune.stage_run import build_run_header, flush_denormals, open_run, quiet_libraries, share, train_to_the_end
 from finetune.starting_point import (
     build_from_scratch,
     build_peft_config,
@@ -30,7 +28,6 @@ from finetune.starting_point import (
 )
 from finetune.tokens import load_tokens
 from icd10cm.entry import run_entry, say
-from icd10cm.run_header import write_json, write_text
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
@@ -64,8 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 @flush_denormals()
 def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data: StageData) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
-    from transformers import EarlyStoppingCallback
-
     from finetune.trainer import CodeTrainer
 
     folder, processes = Path(str(sft.output_dir)), sft.distributed_state
@@ -91,24 +86,7 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         peft_config=build_peft_config(model_config),
         validation_examples=data.validation,
     )
-    if stage.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(stage.early_stopping_patience))
-    if previous.checkpoint:
-        say(f"going on from {previous.checkpoint}")
-    started = time.monotonic()
-    with name_full_disk(folder):
-        trainer.train(resume_from_checkpoint=str(previous.checkpoint) if previous.checkpoint else None)
-        seconds = round(time.monotonic() - started, 1)
-        trainer.save_model()
-    if processes.is_main_process:
-        n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
-        header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
-        header["history"] = trainer.state.log_history
-        if stage.early_stopping_patience:
-            header |= {"best_metric": trainer.state.best_metric, "best_step": trainer.state.best_global_step}
-        write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
-        write_json(folder / "run.json", header)
-        say(f"saved {folder} after {trainer.state.global_step} steps")
+    train_to_the_end(trainer, stage, header, previous, rows)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What every training entry does around its trainer: the header of its run, one process that decides, a full disk."""
+"""What every training entry does around its trainer: the run's header, one process that decides, the end, a full disk."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import errno
 import logging
 import os
 import shutil
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_gen.examples import Example
+from finetune.model_card import write_model_card
 from finetune.previous_run import PreviousRun, settle_previous_run
 from finetune.stage_arguments import StageArguments
-from finetune.stage_data import StageData
+from finetune.stage_data import StageData, count_scenarios
 from finetune.starting_point import list_weight_files
-from icd10cm.run_header import build_header, write_json
+from icd10cm.entry import say
+from icd10cm.run_header import build_header, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -119,6 +123,42 @@ def name_full_disk(folder: Path) -> Iterator[None]:
         if not is_full and not any(sign in str(error).lower() for sign in _FULL_DISK):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+
+
+def train_to_the_end(
+    trainer: Any, stage: StageArguments, header: dict[str, Any], previous: PreviousRun, rows: Sequence[Example]
+) -> None:
+    """Train, go on where an earlier run stopped, and leave the checkpoint, its card and the finished header.
+
+    Args:
+        trainer: ready to train.
+        stage: whether to stop early.
+        header: of `build_run_header`.
+        previous: of `open_run`.
+        rows: what is trained on.
+    """
+    from transformers import EarlyStoppingCallback
+
+    folder = Path(str(trainer.args.output_dir))
+    if stage.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(stage.early_stopping_patience))
+    if previous.checkpoint:
+        say(f"going on from {previous.checkpoint}")
+    started = time.monotonic()
+    with name_full_disk(folder):
+        trainer.train(resume_from_checkpoint=str(previous.checkpoint) if previous.checkpoint else None)
+        seconds = round(time.monotonic() - started, 1)
+        trainer.save_model()
+    if not trainer.accelerator.is_main_process:
+        return
+    n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
+    header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
+    header["history"] = trainer.state.log_history
+    if stage.early_stopping_patience:
+        header |= {"best_metric": trainer.state.best_metric, "best_step": trainer.state.best_global_step}
+    write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
+    write_json(folder / "run.json", header)
+    say(f"saved {folder} after {trainer.state.global_step} steps")
 
 
 def quiet_libraries() -> None:

@@ -31,9 +31,7 @@ def answer_examples(model: Any, tokenizer: Any, examples: Sequence[Example], bat
     """Return the model's greedy answer to each example, in order; longest first inside, so that padding stays small."""
     import torch
 
-    prompts = tokenizer.apply_chat_template(
-        [build_prompt(example.text) for example in examples], tokenize=False, add_generation_prompt=True
-    )
+    prompts = render_prompts([example.text for example in examples], tokenizer)
     order = sorted(range(len(examples)), key=lambda index: -len(prompts[index]))
     limit = MAX_NEW_TOKENS_PER_CODE * (1 + max((len(example.codes) for example in examples), default=0))
     answers = [""] * len(examples)
@@ -41,14 +39,7 @@ def answer_examples(model: Any, tokenizer: Any, examples: Sequence[Example], bat
     model.eval()
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        inputs = tokenizer(
-            [prompts[index] for index in batch],
-            return_tensors="pt",
-            padding=True,
-            padding_side="left",
-            add_special_tokens=False,
-            return_token_type_ids=False,
-        ).to(model.device)
+        inputs = encode_prompts([prompts[index] for index in batch], tokenizer, model.device)
         with torch.no_grad():
             written = model.generate(**inputs, max_new_tokens=limit, do_sample=False, use_cache=True)
         texts = tokenizer.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -56,6 +47,23 @@ def answer_examples(model: Any, tokenizer: Any, examples: Sequence[Example], bat
             answers[index] = text.strip()
     model.train(was_training)
     return answers
+
+
+def render_prompts(texts: Sequence[str], tokenizer: Any) -> list[str]:
+    """Return each clinical text in the chat template, up to where the answer begins."""
+    return tokenizer.apply_chat_template([build_prompt(text) for text in texts], tokenize=False, add_generation_prompt=True)
+
+
+def encode_prompts(prompts: Sequence[str], tokenizer: Any, device: Any) -> Any:
+    """Return rendered prompts as the tensors that `generate` takes, padded in front."""
+    return tokenizer(
+        list(prompts),
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,
+        return_token_type_ids=False,
+    ).to(device)
 
 
 def count_matches(examples: Sequence[Example], answers: Sequence[str]) -> tuple[int, int]:

@@ -39,8 +39,8 @@ _STAYS = re.compile(
 _AGENTS = re.compile(r"(?:poisoning|adverse effect|underdosing|toxic effect)\b", re.IGNORECASE)
 _MOST_PARTS_OF_AGENT = 2
 _MOST_WORDS_UNSPECIFIED = 2
-_SYSTEMIC = re.compile(r"diabet|hypertens", re.IGNORECASE)
-"""What has no side, whatever it does to an eye."""
+_SYSTEMIC = re.compile(r"diabet|hypertensi", re.IGNORECASE)
+"""What has no side, whatever it does to an eye, and causes what it is said to be with."""
 
 _VAGUE_CORE = re.compile(r"(?:other|unspecified)\b", re.IGNORECASE)
 _LASTING = re.compile(
@@ -70,10 +70,7 @@ def vary(title: str, rng: random.Random, words: Words | None = None) -> str | No
     body, left = _place_clauses(moved, core, group_clauses(clauses), list(parts), rng)
     # a word taken out of the middle leaves its blank
     text = " ".join(_place_parts(body, left, rng).split())
-    before, after = (
-        list_content_words(title.replace(" secondary to ", " due to ")),
-        list_content_words(text.replace(" secondary to ", " due to ")),
-    )
+    before, after = list_content_words(title), list_content_words(text)
     if before == after or sorted(before) != sorted(after):
         return None
     return type_case(text, rng)
@@ -91,7 +88,7 @@ def _place_clauses(core: str, plain: str, groups: list[str], parts: list[str], r
             return turned, parts
     if draw < 0.65 and len(groups) > 1 and all(group.startswith("with ") for group in groups):
         rng.shuffle(groups)
-    elif draw < 0.75 and len(parts) == 1 and _is_loose_of(parts[0], core) and "," not in core:
+    elif draw < 0.75 and len(parts) == 1 and _LOOSE_PART.match(parts[0]) and _may_touch(parts[0], core) and "," not in core:
         return f"{core}, {parts[0]}, {' '.join(groups)}", []
     comma = "," if "," in core or rng.random() < 0.15 else ""
     return f"{core}{comma} {' '.join(groups)}", parts
@@ -118,7 +115,7 @@ def _turn_clause(core: str, groups: list[str], rng: random.Random) -> str | None
     if link in (",", "-induced"):
         return f"{phrase}{link} {core}{tail}"
     comma = "," if "," in phrase else ""
-    return f"{phrase}{comma} {link} {core}{tail}" if link else f"{phrase}{comma} {core}{tail}"
+    return f"{phrase}{comma} {link} {core}{tail}"
 
 
 def _choose_link(connector: str, core: str, phrase: str, rng: random.Random) -> str:
@@ -128,8 +125,7 @@ def _choose_link(connector: str, core: str, phrase: str, rng: random.Random) -> 
     link = rng.choice(_LINKS[connector])
     if connector == "with" and link == "in" and (not _LASTING.search(core) or _LASTING.search(phrase)):
         return "with"
-    causal = re.search("diabetes|hypertensi", core, re.IGNORECASE)
-    return "with" if link == "due to" and not causal else link
+    return "with" if link == "due to" and not _SYSTEMIC.search(core) else link
 
 
 def _split_connector(clause: str) -> tuple[str, str]:
@@ -166,13 +162,14 @@ def _place_parts(body: str, parts: list[str], rng: random.Random) -> str:
 def _put_first(part: str, body: str, rng: random.Random) -> str:
     if _ENCOUNTER.match(part):
         return f"{part}{rng.choice((', ', ': ', ' - '))}{body}"
-    if _is_loose(part) and _is_loose_of(part, body):
+    if _is_loose(part) and _may_touch(part, body):
         return f"{body}, {part}" if "," in body.split(" with")[0] else f"{part} {body}"
     return f"{part}{rng.choice((', ', ' - ', ': '))}{body}"
 
 
-def _is_loose_of(part: str, core: str) -> bool:
-    return _LOOSE_PART.match(part) is not None and not (_SYSTEMIC.search(core) and _SIDED.match(part))
+def _may_touch(part: str, core: str) -> bool:
+    """Whether a comma part may stand next to the core: no `bilateral diabetes`."""
+    return not (_SYSTEMIC.search(core) and _SIDED.match(part))
 
 
 def _is_loose(part: str) -> bool:
