@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import yaml
 
+from finetune.machines import open_launch
 from finetune.reward import RewardWeights, reward_answer
 from finetune.row_lengths import count_tokens, fit_rows
 from finetune.stage_arguments import StageArguments, parse_stage, write_help
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     quiet_libraries()
+    _, arguments = open_launch(arguments)
     stage, grpo, model, weights = parse_arguments(arguments)
     data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
     check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)

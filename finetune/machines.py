@@ -69,6 +69,23 @@ def read_machines(arguments: Sequence[str], environment: MutableMapping[str, str
     return plain
 
 
+def open_launch(arguments: Sequence[str]) -> tuple[Machines, list[str]]:
+    """Return the processes of a run and its arguments; a dry run becomes one process that asks for no GPU.
+
+    Raises:
+        ConfigError: fewer GPUs than processes.
+        SystemExit: this process has nothing to do in a dry run.
+    """
+    machines = read_machines(arguments)
+    if not {"--dry-run", "--dry_run"} & set(arguments):
+        check_gpus(machines)
+        return machines, list(arguments)
+    if machines.rank:
+        raise SystemExit(0)
+    leave_launch()
+    return machines, [*arguments, "--use_cpu", "true"]
+
+
 def leave_launch(environment: MutableMapping[str, str] = os.environ) -> None:
     """Make this process one of its own, that waits for no other: enough to say what a run would do."""
     for name in _LAUNCHED:

@@ -17,6 +17,7 @@ from data_gen.examples import Example, group_by_scenario
 from finetune.code_policy import CodePolicy, Scores
 from finetune.curves import CurveWriter
 from finetune.progress import StageProgress
+from finetune.tied_weights import drop_copies
 from finetune.validation import answer_together, count_matches
 from icd10cm.prompts import build_prompt
 
@@ -73,6 +74,9 @@ class ReinforceTrainer(GRPOTrainer):
         answers = answer_together(self, examples)
         metrics = measure_answers(examples, answers, self._reward)
         return EvalLoopOutput(predictions=np.empty(0), label_ids=None, metrics=metrics, num_samples=len(examples))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, drop_copies(state_dict, self.accelerator.unwrap_model(self.model)))
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         """Return the ids of one sampled answer for each prompt, its end included, and None: log-probabilities come later."""

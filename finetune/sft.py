@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.dry_run import describe_run
-from finetune.machines import check_gpus, leave_launch, read_machines
+from finetune.machines import open_launch
 from finetune.row_lengths import fit_rows
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
 from finetune.stage_data import StageData, load_stage_data
@@ -41,14 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     quiet_libraries()
-    machines = read_machines(arguments)
-    if {"--dry-run", "--dry_run"} & set(arguments):
-        if machines.rank:
-            return
-        leave_launch()
-        arguments += ["--use_cpu", "true"]
-    else:
-        check_gpus(machines)
+    machines, arguments = open_launch(arguments)
     stage, sft, model = parse_arguments(arguments)
     data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
     check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)

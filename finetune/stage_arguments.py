@@ -15,6 +15,7 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, FilePath, create_model
 
 from data_gen.examples import SCENARIOS
+from finetune.precision import avoid_slow_bf16
 from icd10cm.config import Settings, check_settings, read_yaml
 from icd10cm.errors import ConfigError
 
@@ -95,6 +96,7 @@ def parse_stage(argv: Sequence[str] | None, stage_class: type, trainer_class: ty
     classes: Any = (stage_class, trainer_class, ModelConfig)
     source, values = _collect_values(arguments)
     _check_values(classes, values, source)
+    arguments += avoid_slow_bf16(values)
     parser = TrlParser(classes)
     try:
         stage, sft, model = parser.parse_args_and_config(arguments)

@@ -13,6 +13,7 @@ from data_gen.examples import Example
 from finetune.completion_loss import CompletionCollator, score_completions
 from finetune.curves import CurveWriter
 from finetune.progress import StageProgress
+from finetune.tied_weights import drop_copies
 from finetune.validation import answer_together, count_matches
 
 
@@ -74,6 +75,9 @@ class CodeTrainer(SFTTrainer):
         """Return transformers' output with the two match rates, 0 to 1, among its metrics; each process answers its share."""
         output = super().evaluation_loop(*args, **kwargs)
         return output._replace(metrics=(output.metrics or {}) | self._count_matches())
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, drop_copies(state_dict, self.accelerator.unwrap_model(self.model)))
 
     def _find_mode(self) -> str:
         return "train" if cast(torch.nn.Module, self.model).training else "eval"
