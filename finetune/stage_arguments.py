@@ -104,6 +104,7 @@ def parse_stage(argv: Sequence[str] | None, stage_class: type, trainer_class: ty
         raise ConfigError(f"{source}: {error}") from None
     _check_choices(stage, model, source)
     _check_quantization(model, source, stage.dry_run)
+    _check_loggers(sft.report_to, source)
     _arrange_early_stopping(stage, sft, source)
     return stage, sft, model
 
@@ -214,6 +215,18 @@ def _check_quantization(model: ModelConfig, source: str, dry_run: bool) -> None:
     if importlib.util.find_spec("bitsandbytes") is None and not dry_run:
         raise ConfigError(
             f"{source}: {key!r} needs the package bitsandbytes and a GPU; install it there, or leave {key!r} out for plain LoRA"
+        )
+
+
+def _check_loggers(names: Sequence[str] | str, source: str) -> None:
+    """Refuse curves for a service whose package is not there; transformers would raise when training begins."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    wanted = {names} if isinstance(names, str) else set(names)
+    absent = sorted(wanted - {"none", "all", *get_available_reporting_integrations()})
+    if absent:
+        raise ConfigError(
+            f"{source}: 'report_to': {', '.join(absent)} is not installed in this environment; pip install it, or say none"
         )
 
 

@@ -315,6 +315,11 @@ def test_training_stops_early_and_saves_the_best(stage_config: Path, tmp_path: P
     assert header["best_step"] == header["steps"] - 20
 
 
+def test_curves_for_a_service_that_is_not_installed_are_refused(stage_config: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'report_to': trakio is not installed"):
+        parse_arguments(["--config", str(stage_config), "--report_to", "trakio"])
+
+
 def test_early_stopping_without_evaluations_is_refused(stage_config: Path) -> None:
     with pytest.raises(ConfigError, match="needs evaluations"):
         parse_arguments(["--config", str(stage_config), "--early_stopping_patience", "2"])
