@@ -13,10 +13,11 @@ demo: .venv/.ready ## the whole idea in a few minutes: data, two stages, scores,
 	.venv/bin/icdtune demo
 
 test: .venv/.ready ## every test, with real training and a real vLLM server
-	$(PYTHON_ENV) -m pytest
+	$(PYTHON_ENV) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(PYTHON_ENV) -m pytest -m slow
 
 test-quick: .venv/.ready ## the tests that need no training and no server
-	$(PYTHON_ENV) -m pytest -m "not slow"
+	$(PYTHON_ENV) -m pytest -m "not slow" -n 2 --dist loadfile
 
 check: .venv/.ready ## style and types
 	$(PYTHON_ENV) -m ruff check .
