@@ -113,9 +113,9 @@ def build_card(codeset: CodeSet, codes: Sequence[str], plan: Plan, built: Built,
         prior=_PRIOR if plan.prior.is_given else "",
         unseen=_describe_unseen(built),
         plausible=_PLAUSIBLE if plan.multiple.plausible else _ANY,
-        rejected=_build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",
+        rejected=build_table(("reason", "texts"), sorted(built.rejected.items())) if built.rejected.total() else "Nothing.",
         chapters=_count_chapters(codeset, codes, built.examples),
-        files=_build_table(("file", "sha256"), sorted(hashes.items())),
+        files=build_table(("file", "sha256"), sorted(hashes.items())),
     )
 
 
@@ -124,7 +124,7 @@ def count_rows(examples: Mapping[str, Sequence[Example]]) -> str:
     counts = {split: Counter(example.scenario for example in examples[split]) for split in SPLITS}
     found = [scenario for scenario in SCENARIOS if any(counts[split][scenario] for split in SPLITS)]
     rows: list[tuple[str | int, ...]] = [(name, *(counts[split][name] for split in SPLITS)) for name in found]
-    return _build_table(("scenario", *SPLITS), [*rows, ("total", *(counts[split].total() for split in SPLITS))])
+    return build_table(("scenario", *SPLITS), [*rows, ("total", *(counts[split].total() for split in SPLITS))])
 
 
 def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
@@ -133,7 +133,7 @@ def _list_coverage(n_codes: int, plan: Plan, built: Built) -> str:
         for name in VARIATIONS
         if plan.count_variants(name)
     ]
-    return _build_table(("variation", "asked for per code", "codes with any", "short", "none"), rows)
+    return build_table(("variation", "asked for per code", "codes with any", "short", "none"), rows)
 
 
 def _describe_unseen(built: Built) -> str:
@@ -151,10 +151,11 @@ def _count_chapters(codeset: CodeSet, codes: Sequence[str], examples: Mapping[st
     n_codes = Counter(codeset.chapter(code) for code in codes)
     n_rows = Counter(codeset.chapter(code) for rows in examples.values() for example in rows for code in example.codes)
     rows = [(f"{number} {CHAPTER_TITLES[number]}", n_codes[number], n_rows[number]) for number in sorted(n_codes)]
-    return _build_table(("chapter", "codes", "codes in rows"), rows)
+    return build_table(("chapter", "codes", "codes in rows"), rows)
 
 
-def _build_table(head: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+def build_table(head: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+    """Return a Markdown table; the first column is text, whole numbers get thousands separators."""
     lines = [head, ["---" if not place else "--:" for place, _ in enumerate(head)]]
     lines += [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

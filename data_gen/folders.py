@@ -1,7 +1,10 @@
-"""What a folder of results may be."""
+"""What a folder of results may be, and how it is filled: whole or not at all."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,3 +21,24 @@ def check_folder(folder: Path) -> Path:
 
 FolderPath = Annotated[Path, AfterValidator(check_folder)]
 """A folder that exists or can be made."""
+
+
+@contextmanager
+def open_folder(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder whose files are moved into `folder` once all of them are whole, `run.json` last.
+
+    A folder with `run.json` is complete. A run that is killed leaves its scratch folder, which the next run removes.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        if not folder.exists():
+            scratch.rename(folder)
+            return
+        (folder / "run.json").unlink(missing_ok=True)
+        for path in sorted(scratch.iterdir(), key=lambda path: path.name == "run.json"):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

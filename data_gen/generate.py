@@ -12,9 +12,7 @@ The same configuration gives the same bytes of all but `run.json`, which holds t
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +22,7 @@ from tqdm import tqdm
 from data_gen.build import Builder, Built, build_examples
 from data_gen.card import build_card, count_rows
 from data_gen.examples import SPLITS, group_by_scenario, write_examples
-from data_gen.folders import FolderPath
+from data_gen.folders import FolderPath, open_folder
 from data_gen.plan import Plan
 from data_gen.prior import check_priors
 from data_gen.shards import Shard, ShardFolder, ShardNumber
@@ -178,27 +176,6 @@ def write_files(folder: Path, codeset: CodeSet, codes: Sequence[str], settings: 
         **facts,
     )
     write_json(folder / "run.json", header)
-
-
-@contextmanager
-def open_folder(folder: Path) -> Iterator[Path]:
-    """Give a scratch folder whose files are moved into `folder` once all of them are whole, `run.json` last.
-
-    A folder with `run.json` is complete. A run that is killed leaves its scratch folder, which the next run removes.
-    """
-    scratch = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        if not folder.exists():
-            scratch.rename(folder)
-            return
-        (folder / "run.json").unlink(missing_ok=True)
-        for path in sorted(scratch.iterdir(), key=lambda path: path.name == "run.json"):
-            path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

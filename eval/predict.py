@@ -1,10 +1,11 @@
-r"""Answer examples with a checkpoint, a served model or a retrieval floor; writes predictions that `eval.score` reads.
+r"""Answer examples with a checkpoint, served models or a retrieval floor; writes predictions that `eval.score` reads.
 
     python -m eval.predict --model outputs/demo/stage2/model --data outputs/demo/data/test.parquet \
         --output outputs/demo/stage2/predictions.jsonl
     python -m eval.predict --base-url http://127.0.0.1:8000/v1 --data test.parquet --output outputs/served/predictions.jsonl
     python -m eval.predict --engine floor --data test.parquet --output outputs/floor/predictions.jsonl
     python -m eval.predict --engine search --data test.parquet --output outputs/search/predictions.jsonl
+    python -m eval.predict --config configs/eval/predict_notes.yaml
 
 Stopped at any moment, the same command goes on where it was; examples that failed are asked again. `run.json` stands beside
 the predictions, and a run that differs from it in settings, data or model is refused.
@@ -14,30 +15,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FilePath, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import DirectoryPath, Field, FilePath, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data_gen.examples import SCENARIOS, Example, group_by_scenario, read_examples
-from eval.predictions import STATUSES, Prediction, build_prediction, open_appending, read_finished, write_line
+from eval.answering import FLOORS, answer_missing
+from eval.long_notes import SECTIONS, Cutter, build_cutter, merge_predictions
+from eval.long_notes.budget import choose_budget
+from eval.predictions import STATUSES, Prediction, build_prediction
+from eval.resuming import take_over, write_in_order
+from eval.selecting import compare_releases, inherit_header, select_examples
 from icd10cm.codeset import CodeSet
-from icd10cm.config import Settings, load_settings, suggest_name
+from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
-from icd10cm.errors import ConfigError, DataError
-from icd10cm.run_header import build_header, read_header, write_json, write_text
+from icd10cm.errors import ConfigError
+from icd10cm.run_header import build_header, write_json
 from serving.checkpoint import Checkpoint, check_checkpoint
-from serving.engines import Engine, build_engine, choose_engine, compare_release
-
-CHUNKS = {"transformers": 256, "vllm": 1024, "endpoint": 64, "floor": 512, "search": 512}
-"""Engine to the examples answered between two writes: what a kill can cost."""
-
-FLOORS = {"floor": "nearest title", "search": "first hit of the search"}
-"""Engine that no model is needed for, to what it answers with."""
-
-_CHANGEABLE = {"output", "batch_size", "concurrency", "timeout", "retries", "overwrite", "dry_run"}
-"""Settings that may differ when a run goes on, since no answer depends on them."""
+from serving.engines import Alternatives, Engine, Generation, build_engine, check_alternatives, choose_engine, compare_release
+from serving.engines.vllm_engine import LONGEST_CONTEXT
 
 
 class PredictSettings(Settings):
@@ -46,7 +44,10 @@ class PredictSettings(Settings):
     data: FilePath = Field(description="examples: parquet or JSONL")
     output: Path = Field(description="predictions file to write; its folder holds nothing else but their run.json")
     model: Path | None = Field(None, description="checkpoint folder")
-    base_url: str | None = Field(None, description="URL of an OpenAI-compatible server (key: environment, OPENAI_API_KEY)")
+    base_url: str | list[str] | None = Field(
+        None,
+        description="URL of an OpenAI-compatible server, or several with the same model (key: environment, OPENAI_API_KEY)",
+    )
     model_name: str | None = Field(None, description="name of the model on that server, where it has several")
     engine: Literal["auto", "transformers", "vllm", "endpoint", "floor", "search"] = Field(
         "auto", description="who generates; auto: a server where a URL is given, vLLM with a GPU, otherwise transformers"
@@ -57,15 +58,37 @@ class PredictSettings(Settings):
     floor_codes: Literal["all", "data"] = Field(
         "all", description="codes that floor and search choose from: the whole release, or those that occur in the data"
     )
+    floor_threshold: float | None = Field(
+        None, ge=0, le=1, description="least score of what floor and search find in a note; chosen on CodiEsp train when empty"
+    )
     scenarios: list[str] = Field([], description=f"only these of {', '.join(SCENARIOS)}; all when empty")
     limit: NonNegativeInt = Field(0, description="only the first examples of each scenario; 0 for all")
     label: str = Field("", description="short name for reports, such as `stage 2`; the model's when empty")
+    ranking: Literal["none", "beam", "sampling"] = Field(
+        "none", description="rank codes by a beam search (transformers) or by answers drawn; floors rank for either"
+    )
+    n_samples: int = Field(20, ge=2, description="beams, or answers drawn for each text")
+    n_ranked: PositiveInt = Field(20, description="codes that a ranking keeps")
+    score: Literal["logprob", "sampling"] = Field(
+        "logprob", description="score of predicted codes: mean log-probability of their tokens, or share of the answers drawn"
+    )
+    seed: NonNegativeInt = Field(0, description="of the answers drawn")
+    long_text: Literal["whole", "truncate", "sections", "chunks"] = Field(
+        "whole", description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows"
+    )
+    max_text_tokens: NonNegativeInt = Field(0, description="tokens a text may have; 0 for what the checkpoint reads")
+    overlap_tokens: NonNegativeInt = Field(64, description="tokens that a chunk shares with the one before")
+    sections: list[str] = Field(list(SECTIONS), description="sections to keep, the most telling first")
+    tokenizer: DirectoryPath | None = Field(
+        None, description="folder of the tokenizer that counts; the checkpoint's when empty, without one an estimate"
+    )
     max_tokens: PositiveInt = Field(256, description="most tokens an answer may have")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
     batch_size: PositiveInt = Field(64, description="prompts at a time, for transformers")
-    concurrency: PositiveInt = Field(32, description="requests at a time, for a server")
+    concurrency: PositiveInt = Field(32, description="requests at a time, for each server")
     timeout: PositiveFloat = Field(120.0, description="seconds to wait for one answer of a server")
     retries: NonNegativeInt = Field(4, description="how often a request to a server that failed in passing is sent again")
+    patience: NonNegativeFloat = Field(300.0, description="seconds to wait for a server when all have stopped answering")
     overwrite: bool = Field(False, description="throw away what another run left in the output")
     dry_run: bool = Field(False, description="say what would be asked, ask nothing")
 
@@ -73,21 +96,22 @@ class PredictSettings(Settings):
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Predict, or go on with an interrupted run."""
     settings = load_settings(PredictSettings, argv, doc=__doc__ or "", prog="python -m eval.predict")
-    kind = settings.engine if settings.engine in FLOORS else choose_engine(settings.engine, settings.model, settings.base_url)
+    kind = _choose_kind(settings)
     examples = select_examples(read_examples(settings.data), settings.scenarios, settings.limit, settings.data)
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind not in FLOORS else None
+    cutter = _build_cutter(settings, kind, checkpoint)
     for warning in [*(checkpoint.warnings if checkpoint else ()), *compare_releases(examples, codes, settings.data)]:
         say(f"warning: {warning}")
+    parts = {example.id: cutter.cut(example.text) for example in examples}
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
     if settings.dry_run:
-        print(f"would answer {len(examples):,} examples ({counts}) with {kind}, limited to codes: {settings.constrained}")
-        print(f"would write {settings.output} and {settings.output.with_name('run.json')}")
-        print(f"first: {examples[0].text!r} -> {', '.join(examples[0].codes)}")
+        _describe(settings, kind, examples, counts, cutter)
         return 0
     header = _build_header(settings, kind, codes, checkpoint)
     header["data_releases"] = sorted({example.release for example in examples if example.release})
-    finished = _take_over(settings, header, {example.id for example in examples})
+    header |= {"long_text": cutter.describe(), **inherit_header(settings.data)}
+    finished = take_over(settings.output, header, set(parts), settings.overwrite)
     started = time.monotonic()
     if len(finished) < len(examples):
         engine = _build_engine(settings, kind, codes, examples)
@@ -97,9 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             say(f"warning: {warning}")
         header["model_release"] = getattr(engine, "release", None) or header["model_release"]
         write_json(settings.output.with_name("run.json"), header)
-        finished |= _answer(settings.output, examples, finished, engine, codes)
+
+        def read(example: Example, generations: Sequence[Generation]) -> Prediction:
+            answers = [build_prediction(example, one, codes, settings.n_ranked, settings.score) for one in generations]
+            return merge_predictions(answers, settings.n_ranked)
+
+        finished |= answer_missing(settings.output, examples, parts, finished, engine, read)
     predictions = [finished[example.id] for example in examples]
-    _write_in_order(settings.output, predictions)
+    write_in_order(settings.output, predictions)
     statuses = Counter(prediction.status for prediction in predictions)
     seconds = time.monotonic() - started
     header["counts"] = {"n": len(predictions), **{status: statuses[status] for status in STATUSES}}
@@ -112,43 +141,39 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     return 0
 
 
-def select_examples(examples: Sequence[Example], scenarios: Sequence[str], limit: int, source: Path) -> list[Example]:
-    """Return the examples of `scenarios` (all when empty), the first `limit` of each (all for 0), in the order of the data.
-
-    Raises:
-        ConfigError: a scenario does not exist.
-        DataError: nothing is left, or two examples have the same id.
-    """
-    for scenario in scenarios:
-        if scenario not in SCENARIOS:
-            raise ConfigError(f"'scenarios': no scenario {scenario!r}{suggest_name(scenario, SCENARIOS)}")
-    seen: Counter[str] = Counter()
-    selected: dict[str, Example] = {}
-    for example in examples:
-        if scenarios and example.scenario not in scenarios:
-            continue
-        seen[example.scenario] += 1
-        if limit and seen[example.scenario] > limit:
-            continue
-        if example.id in selected:
-            raise DataError(f"{source}: two examples have the id {example.id!r}; ids must differ")
-        selected[example.id] = example
-    if not selected:
-        raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
-    return list(selected.values())
+def _choose_kind(settings: PredictSettings) -> str:
+    """Return the engine, refusing settings that do not go together."""
+    if settings.engine in FLOORS:
+        return settings.engine
+    kind = choose_engine(settings.engine, settings.model, settings.base_url)
+    check_alternatives(kind, settings.ranking)
+    if settings.score == "sampling" and settings.ranking != "sampling":
+        raise ConfigError("score: sampling needs ranking: sampling, which draws the answers that are counted")
+    return kind
 
 
-def compare_releases(examples: Sequence[Example], codes: CodeSet, source: Path) -> list[str]:
-    """Return a warning where examples are of another release than `codes`, or have right codes that nobody could answer."""
-    others = sorted({example.release for example in examples} - {"", codes.release})
-    n_lost = sum(not all(map(codes.is_billable, example.codes)) for example in examples)
-    if not others and not n_lost:
-        return []
-    named = f"release {', '.join(others)}" if others else "no stated release"
-    return [
-        f"{source}: examples of {named}, but the codes of release {codes.release} are loaded; "
-        f"{n_lost:,} of {len(examples):,} examples have a code that it lacks"
-    ]
+def _build_cutter(settings: PredictSettings, kind: str, checkpoint: Checkpoint | None) -> Cutter:
+    context = checkpoint.context if checkpoint else 0
+    context = min(context, LONGEST_CONTEXT) if kind == "vllm" else context
+    budget = choose_budget(settings.long_text, settings.max_text_tokens, checkpoint, context, settings.max_tokens)
+    if settings.long_text == "chunks" and 2 * settings.overlap_tokens > budget:
+        raise ConfigError(
+            f"overlap_tokens: {settings.overlap_tokens} is more than half of a chunk of {budget} tokens; lower it"
+        )
+    folder = checkpoint.path if checkpoint else None
+    return build_cutter(settings.long_text, budget, settings.overlap_tokens, settings.sections, settings.tokenizer or folder)
+
+
+def _describe(settings: PredictSettings, kind: str, examples: Sequence[Example], counts: str, cutter: Cutter) -> None:
+    """Print what a run would do."""
+    print(f"would answer {len(examples):,} examples ({counts}) with {kind}, limited to codes: {settings.constrained}")
+    if settings.ranking != "none":
+        print(f"would rank {settings.n_ranked} codes by {settings.ranking}, {settings.n_samples} answers a text")
+    if settings.long_text != "whole":
+        print(f"would cut {cutter.n_cut:,} of the texts ({settings.long_text}), so that {cutter.n_parts:,} texts are asked")
+    print(f"would write {settings.output} and {settings.output.with_name('run.json')}")
+    shown = "(restricted, not shown)" if inherit_header(settings.data)["restricted"] else repr(examples[0].text)
+    print(f"first: {shown} -> {', '.join(examples[0].codes)}")
 
 
 def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoint: Checkpoint | None) -> dict[str, Any]:
@@ -156,58 +181,25 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
     inputs = [settings.data, *([settings.code_file] if settings.code_file else [])]
     if checkpoint:
         inputs += [checkpoint.path / "config.json", *checkpoint.weights]
-    model = settings.model or settings.model_name or settings.base_url or f"{FLOORS.get(kind)} of {settings.floor_codes} codes"
+    if settings.tokenizer:
+        inputs += [settings.tokenizer / "tokenizer.json"]
+    urls = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url or []
+    model = settings.model or settings.model_name or ", ".join(urls) or f"{FLOORS.get(kind)} of {settings.floor_codes} codes"
+    own = {"floor": "cosine", "search": "search"}.get(kind)
     return build_header(
         "eval.predict",
         settings.model_dump(mode="json"),
         inputs,
         codes.release,
-        label=settings.label or (kind if kind in FLOORS else str(model)),
+        label=settings.label or (kind if own else f"{model}{'' if settings.constrained else ' (free)'}"),
         engine=kind,
         model=str(model),
         constrained=settings.constrained or kind in FLOORS,
         data=str(settings.data),
         model_release=checkpoint.release if checkpoint else None,
+        score_source=own or settings.score,
+        ranking_source=None if settings.ranking == "none" else own or settings.ranking,
     )
-
-
-def _take_over(settings: PredictSettings, header: dict[str, Any], wanted: set[str]) -> dict[str, Prediction]:
-    """Return by id the predictions that an earlier run of the same command left, without its failures.
-
-    Raises:
-        ConfigError: what is there was made otherwise; names the differences.
-    """
-    path, run = settings.output, settings.output.with_name("run.json")
-    if settings.overwrite:
-        path.unlink(missing_ok=True)
-        run.unlink(missing_ok=True)
-    if not path.exists():
-        return {}
-    differences = _compare(read_header(run), header) if run.is_file() else ["it has no run.json"]
-    if differences:
-        raise ConfigError(
-            f"{path}: holds predictions of another run: {'; '.join(differences)}; choose another --output, or add --overwrite"
-        )
-    kept = {p.id: p for p in read_finished(path).predictions if p.status != "error" and p.id in wanted}
-    # failures are asked again, so their lines must go before new ones are appended
-    _write_in_order(path, list(kept.values()))
-    say(f"{path}: {len(kept):,} of {len(wanted):,} are answered already")
-    return kept
-
-
-def _compare(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    differences = []
-    for key in ("engine", "release", "prompt_version"):
-        if before.get(key) != now[key]:
-            differences.append(f"{key} {before.get(key)} there, {now[key]} here")
-    there, here = before.get("settings", {}), now["settings"]
-    for key in sorted((there.keys() | here.keys()) - _CHANGEABLE):
-        if there.get(key) != here.get(key):
-            differences.append(f"{key} {there.get(key)!r} there, {here.get(key)!r} here")
-    if not differences:
-        before_files, now_files = before.get("inputs", {}), now["inputs"]
-        differences = [f"{name} has changed since" for name in sorted(now_files) if before_files.get(name) != now_files[name]]
-    return differences
 
 
 def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples: Sequence[Example]) -> Engine:
@@ -217,7 +209,9 @@ def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples
 
         occurring = sorted({code for example in examples for code in example.codes})
         candidates = None if settings.floor_codes == "all" else occurring
-        return Floor(codes, candidates) if kind == "floor" else SearchFloor(codes, candidates)
+        n_ranked = 0 if settings.ranking == "none" else settings.n_ranked
+        build = Floor if kind == "floor" else SearchFloor
+        return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold)
     return build_engine(
         kind,
         model=settings.model,
@@ -232,44 +226,10 @@ def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples
         concurrency=settings.concurrency,
         timeout=settings.timeout,
         retries=settings.retries,
+        patience=settings.patience,
+        alternatives=Alternatives(settings.ranking, settings.n_samples, settings.seed),
         progress=False,
     )
-
-
-def _answer(
-    path: Path, examples: Sequence[Example], finished: dict[str, Prediction], engine: Engine, codes: CodeSet
-) -> dict[str, Prediction]:
-    """Answer what is not finished, appending as it goes; returns the new predictions by id."""
-    from tqdm import tqdm
-
-    answered: dict[str, Prediction] = {}
-    bar = tqdm(total=len(examples), initial=len(finished), desc=engine.name, unit="example")
-    with bar, open_appending(path) as append:
-        for chunk in split_chunks(examples, CHUNKS[engine.name]):
-            missing = [example for example in chunk if example.id not in finished]
-            if not missing:
-                continue
-            # A whole chunk is generated again where only part of it is missing, so that an answer, down to the last digit of
-            # its score, does not depend on where a run was killed; a server, which may cost money, is not asked twice.
-            asked = missing if engine.name == "endpoint" else chunk
-            generations = engine.generate([example.text for example in asked])
-            for example, generation in zip(asked, generations, strict=True):
-                if example.id not in finished:
-                    answered[example.id] = build_prediction(example, generation, codes)
-                    append(answered[example.id])
-            bar.update(len(missing))
-    return answered
-
-
-def split_chunks(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:
-    """Return the examples in chunks of `size`, texts of like length together; the same for the same examples."""
-    order = sorted(examples, key=lambda example: (-len(example.text), example.id))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
-
-
-def _write_in_order(path: Path, predictions: Sequence[Prediction]) -> None:
-    write_text(path, "".join(map(write_line, predictions)))
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,10 @@ One folder holds one predictions file. Besides the usual facts its `run.json` (`
 `label` (short name such as `stage 2`), `engine`, `model`, `constrained` (true, false) and `data` (path of the examples, whose
 sha256 stands in `inputs` under the same path). `release` is that of the codes answers were read against, `model_release` that
 of the checkpoint or server (null where it is not known), `data_releases` those of the examples.
+`score_source` says what the scores of predicted codes are: `logprob` (mean log-probability of the tokens), `sampling` (share
+of drawn answers), `cosine` (of a title) or `search` (score of a hit); `ranking_source` what those of the ranking are: `beam`,
+`sampling`, `cosine`, `search` or null. `long_text` has the way long texts were cut, and how many. `restricted`, `corpus` and
+`data_header` come from the `run.json` beside the data: texts of restricted corpora must not be shown.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_gen.examples import SCENARIOS, Example
+from eval.answer_scores import rank_codes, score_written
 from icd10cm.answers import drop_cut_code, read_answer
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name
@@ -31,7 +36,7 @@ STATUSES = ("ok", "unparsed", "truncated", "error")
 
 
 class ScoredCode(NamedTuple):
-    """A predicted code and how sure the engine was: that of the whole answer while engines give no score per code."""
+    """A code and how sure the engine was of it; the run header names the kind of score (`score_source`, `ranking_source`)."""
 
     code: str
     score: float | None
@@ -85,8 +90,19 @@ class Finished(NamedTuple):
     half_line: str
 
 
-def build_prediction(example: Example, generation: Generation, codes: CodeSet) -> Prediction:
-    """Return what `generation` says about `example`, read against the release `codes`."""
+def build_prediction(
+    example: Example, generation: Generation, codes: CodeSet, n_ranked: int = 20, score: str = "logprob"
+) -> Prediction:
+    """Return what `generation` says about `example`, read against the release `codes`.
+
+    Args:
+        example: what was asked.
+        generation: the answer.
+        codes: the release.
+        n_ranked: how many codes a ranking keeps.
+        score: of predicted codes, `logprob` (the engine's own: of a code where it is known, otherwise of the whole answer) or
+            `sampling` (the share of the samples that hold the code).
+    """
     held_out = {"held_out": example.held_out} if example.held_out else {}
     attributes = tuple(sorted({**dict(example.attributes), **held_out}.items()))
     known = (example.id, example.scenario, tuple(example.codes))
@@ -96,9 +112,17 @@ def build_prediction(example: Example, generation: Generation, codes: CodeSet) -
     truncated = generation.finish_reason == "length"
     answer = read_answer(drop_cut_code(generation.text) if truncated else generation.text, codes)
     status = "truncated" if truncated else "unparsed" if answer.unparsed else "ok"
-    score = generation.score if generation.score is not None and math.isfinite(generation.score) else None
-    predicted = tuple(ScoredCode(code, score) for code in answer.codes)
-    return unanswered._replace(predicted=predicted, output=generation.text, status=status, rejected=answer.rejected)
+    ranks = generation.samples or generation.ranking
+    ranking = rank_codes(generation, answer.codes, codes, n_ranked) if ranks else ()
+    whole = generation.score if generation.score is not None and math.isfinite(generation.score) else None
+    scores = dict(ranking) if score == "sampling" else score_written(generation.code_scores, codes)
+    return unanswered._replace(
+        predicted=tuple(ScoredCode(code, scores.get(code, whole)) for code in answer.codes),
+        output=generation.text,
+        status=status,
+        rejected=answer.rejected,
+        ranking=tuple(ScoredCode(*ranked) for ranked in ranking),
+    )
 
 
 def write_line(prediction: Prediction) -> str:

@@ -1,128 +1,107 @@
-"""Draw scores as one HTML page that needs nothing else, for a clinician and a reviewer; the table beside it as CSV.
+"""Draw scores as one HTML page that needs nothing else, for a clinician and a reviewer; every number beside it as CSV and JSON.
 
 python -m eval.report outputs/demo/stage1/scores.json outputs/demo/stage2/scores.json outputs/demo/floor/scores.json \
     --output outputs/demo/report.html
+
+Beside the page go `report.csv`, `report.json` and `report.md` (a section for the checkpoint's model card).
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, FilePath
+from pydantic import DirectoryPath, Field, FilePath
 
-from data_gen.examples import SCENARIOS
-from eval import report_charts, report_tables
-from eval.metrics import METRICS
-from eval.references import LLMCODER
-from eval.report_tables import Column
+from eval.reporting.columns import Column, build_columns, find_differences, join_words
+from eval.reporting.content import Wishes, build_content
+from eval.reporting.flat import write_csv
+from eval.reporting.model_card import write_model_card
+from eval.reporting.page import write_page
+from eval.reporting.pairs import read_pairs
+from eval.reporting.restriction import check_names, list_restricted
+from eval.reporting.training import read_runs
 from eval.scores_file import read_scores
 from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
+from icd10cm.errors import ConfigError
 from icd10cm.run_header import write_text
 
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+BESIDE = (".csv", ".json", ".md")
+"""What goes beside the page, under its name."""
 
 
 class ReportSettings(Settings):
     """What to draw."""
 
     scores: list[FilePath] = Field(min_length=1, description="scores.json files, a column each, in this order")
-    output: Path = Field(Path("report.html"), description="page to write; a .csv of the same name goes beside it")
+    output: Path = Field(Path("report.html"), description="page to write; .csv, .json and .md of the same name go beside it")
+    paired: list[FilePath] = Field([], description="files of eval.paired: which cases each of two engines alone gets right")
+    training: list[DirectoryPath] = Field([], description="checkpoint folders whose curves are drawn, in this order")
+    show_texts_of: list[str] = Field(
+        [], description="restricted corpora whose texts the report may show, by name (mimic_iv); none when omitted"
+    )
     code_file: FilePath | None = Field(None, description="CMS code file that has the titles; the embedded release when omitted")
     release: str | None = Field(None, description="name of that release; from the code file's name when omitted")
     n_examples: int = Field(5, ge=0, description="mistakes to show per scenario and column, of those that the scores list")
+    n_confusions: int = Field(15, ge=0, description="pairs of categories taken for one another to show per column")
     title: str = Field("How well it writes ICD-10-CM codes", description="heading of the page")
     dry_run: bool = Field(False, description="read and check everything, write nothing")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the page and its CSV."""
+    """Write the page and what goes beside it."""
     settings = load_settings(ReportSettings, argv, doc=__doc__, prog="eval.report", positional="scores")
-    columns = report_tables.build_columns([read_scores(path) for path in settings.scores])
+    outputs = list_outputs(settings)
+    columns = build_columns([read_scores(path) for path in settings.scores])
+    check_names(columns, settings.show_texts_of)
+    pairs, runs = [read_pairs(path) for path in settings.paired], read_runs(settings.training)
     codes = CodeSet.load(settings.code_file, settings.release)
-    for warning in list_warnings(columns, codes):
+    for warning in list_warnings(columns, codes, settings.show_texts_of):
         say(f"warning: {warning}")
-    table = settings.output.with_suffix(".csv")
     if settings.dry_run:
-        say(f"would draw {', '.join(column.label for column in columns)} into {settings.output} and {table}")
+        say(f"would draw {', '.join(column.label for column in columns)} into {join_words([*map(str, outputs)])}")
         return
-    write_text(settings.output, write_page(columns, codes, settings.title, settings.n_examples))
-    write_text(table, write_csv(columns))
-    say(f"written: {settings.output} and {table}")
+    wishes = Wishes(settings.title, settings.n_examples, settings.n_confusions, settings.show_texts_of)
+    content = build_content(columns, codes, wishes, pairs, runs)
+    beside = (
+        write_csv(columns, content),
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+        write_model_card(columns, content),
+    )
+    for path, text in zip(outputs, (write_page(columns, content), *beside), strict=True):
+        write_text(path, text)
+    say(f"written: {join_words([*map(str, outputs)])}")
 
 
-def list_warnings(columns: Sequence[Column], codes: CodeSet) -> list[str]:
-    """Return in words what to know before the columns are compared, and whether the titles are of another release."""
+def list_outputs(settings: ReportSettings) -> list[Path]:
+    """Return the files to write, the page first. Raises `ConfigError` when one of them is an input."""
+    outputs = [settings.output, *(settings.output.with_suffix(suffix) for suffix in BESIDE)]
+    inputs = {path.resolve() for path in (*settings.scores, *settings.paired)}
+    for path in outputs:
+        if path.resolve() in inputs or outputs.count(path) > 1:
+            raise ConfigError(
+                f"command line: 'output': {settings.output} would write {path} over what it is read from; name it .html"
+            )
+    return outputs
+
+
+def list_warnings(columns: Sequence[Column], codes: CodeSet, show_texts_of: Sequence[str] = ()) -> list[str]:
+    """Return in words what to know before the columns are compared, before the report is passed on, and of the titles."""
     releases = sorted({str(column.scores["scoring"]["release"]) for column in columns})
     warnings = []
-    differences = report_tables.find_differences(columns)
+    differences = find_differences(columns)
     if differences:
         warnings.append(f"the scores differ in their {join_words(differences)}, so they can't be compared number by number")
     if releases != [codes.release]:
         warnings.append(
             f"scores of release {join_words(releases)}, but the titles shown are of release {codes.release}; give --code-file"
         )
+    if show_texts_of and list_restricted([column.scores["header"] for column in columns]):
+        warnings.append(f"the report holds texts of {join_words(sorted(show_texts_of))}; its terms of use go with every copy")
     return warnings
-
-
-def write_page(columns: Sequence[Column], codes: CodeSet, title: str, n_examples: int) -> str:
-    """Return the HTML page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["words"] = join_words
-    environment.filters["spoken"] = lambda name: name.replace("_", " ").replace("f1", "F1")
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(build_context(columns, codes, title, n_examples))
-
-
-def build_context(columns: Sequence[Column], codes: CodeSet, title: str, n_examples: int) -> dict[str, Any]:
-    """Return what the template shows."""
-    from markupsafe import Markup
-
-    main_column = report_tables.find_main(columns)
-    return {
-        "title": title,
-        "columns": columns,
-        "series": report_charts.number_series(columns),
-        "main": main_column,
-        "first": next((column for column in columns if not column.is_floor), columns[0]),
-        "rows": report_tables.build_rows(columns),
-        "all_rows": {metric: report_tables.build_rows(columns, metric) for metric in METRICS},
-        "metric_texts": report_tables.METRIC_TEXTS,
-        "against_floor": report_tables.compare_to_floor(columns),
-        "differences": report_tables.find_differences(columns),
-        "chart": Markup(report_charts.draw_scenarios(columns)),
-        "narrow_chart": Markup(report_charts.draw_scenarios(columns, narrow=True)),
-        "references": LLMCODER,
-        "reference_rows": [
-            s for s in SCENARIOS if s in main_column.scores["scenarios"] and any(s in r for r in LLMCODER.values())
-        ],
-        "n_examples": n_examples,
-        "mistakes": report_tables.build_mistakes(columns),
-        "worst": [(column, report_tables.build_worst(column, codes, n_examples)) for column in columns],
-    }
-
-
-def write_csv(columns: Sequence[Column]) -> str:
-    """Return every number of the page as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(report_tables.list_csv_rows(columns))
-    return text.getvalue()
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return `a`, `a and b` or `a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

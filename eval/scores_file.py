@@ -1,4 +1,9 @@
-"""scores.json: its schema version and the one way to read it."""
+"""scores.json: its schema version and the one way to read it.
+
+A group has `n` (examples), `n_patients`, every rate as `{value, low, high}`, and the numbers of answers that are no ordinary
+ones (`eval.taxonomy.count_refused`, `count_statuses`). `scenarios` has a group for each kind of text, `overall` one of all,
+`closed_set` the same without the codes that are right nowhere, `breakdowns` lists of groups with a `label` by dimension.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 
 from icd10cm.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _KEYS = ("header", "scoring", "scenarios", "overall", "errors", "examples")
 
 

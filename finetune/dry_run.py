@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_gen.examples import Example
+from data_gen.restricted import is_restricted
 from finetune.label_mask import render_label_mask
 from finetune.machines import Machines
 from finetune.memory import ModelSize, estimate_memory, measure_model
@@ -73,6 +74,8 @@ def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfi
         print(f"{name:<7} {value}")
     if tokenizer is None:
         print(f"\nNo example can be shown: {problem}")
+    elif any(map(is_restricted, data.files)):
+        print("\nNo example is shown: the texts are restricted.")
     else:
         print(f"\nOne training example; what is learned stands in [brackets]:\n{render_label_mask(rows[0], tokenizer)}")
 

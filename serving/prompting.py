@@ -66,11 +66,24 @@ def tokenize(tokenizer: Any, frame: PromptFrame, texts: Sequence[str]) -> list[l
     return tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"] if prompts else []
 
 
-def read_answer_tokens(tokenizer: Any, eos_ids: Sequence[int], tokens: Sequence[int], logprob: float | None) -> Generation:
-    """Return the generation that `tokens` are, the end-of-sequence token included; `logprob` is their sum."""
-    stopped = bool(tokens) and tokens[-1] in eos_ids
-    text = tokenizer.decode(tokens[:-1] if stopped else tokens, skip_special_tokens=True)
-    return end_answer(text, stopped=stopped, logprob=logprob, n_tokens=len(tokens))
+class AnswerReader:
+    """Turns the tokens of an answer into its generation, with the score of each code."""
+
+    def __init__(self, tokenizer: Any, eos_ids: Sequence[int]):
+        self._tokenizer = tokenizer
+        self._eos = frozenset(eos_ids)
+        self._texts: dict[int, str] = {}
+
+    def read(self, tokens: Sequence[int], logprobs: Sequence[float]) -> Generation:
+        """Return the generation that `tokens` are, the end-of-sequence token included, with their log-probabilities."""
+        stopped = bool(tokens) and tokens[-1] in self._eos
+        text = self._tokenizer.decode(tokens[:-1] if stopped else tokens, skip_special_tokens=True)
+        return end_answer(text, stopped=stopped, tokens=[self._spell(token) for token in tokens], logprobs=logprobs)
+
+    def _spell(self, token: int) -> str:
+        if token not in self._texts:
+            self._texts[token] = self._tokenizer.decode([token], skip_special_tokens=True)
+        return self._texts[token]
 
 
 def read_eos_ids(tokenizer: Any, path: Path) -> list[int]:

@@ -34,6 +34,15 @@ def check_data(path: Path) -> None:
     check_fields(Generate, path)
 
 
+def check_corpus(path: Path, tmp_path: Path) -> None:
+    """Check a corpus as it is run: folder and files are left to the command."""
+    from eval.corpora.settings import CorpusSettings
+
+    values = read_yaml(path)
+    given = {"files": [path]} if values["corpus"] == "own" else {"folder": tmp_path}
+    CorpusSettings.model_validate(values | given)
+
+
 def check_demo(path: Path) -> None:
     from eval.demo import DemoSettings
 
@@ -105,6 +114,7 @@ def check_accelerate(path: Path) -> None:
 
 CHECKS: dict[str, Callable[..., None]] = {
     "accelerate/*.yaml": check_accelerate,
+    "corpora/*.yaml": check_corpus,
     "data/*.yaml": check_data,
     "demo/data.yaml": check_data,
     "demo/demo.yaml": check_demo,
@@ -137,7 +147,7 @@ def test_entry_understands_it(path: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(ROOT)
     relative = path.relative_to(ROOT / "configs")
     (check,) = {check for pattern, check in CHECKS.items() if relative.match(pattern)}
-    if check in (check_stage, check_reinforce):
+    if check in (check_corpus, check_reinforce, check_stage):
         check(path, tmp_path)
     else:
         check(path)

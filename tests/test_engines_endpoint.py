@@ -2,135 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from chat_server import ChatServer, start_chat
 
 from icd10cm.errors import EngineError
 from icd10cm.prompts import INSTRUCTION
-from serving.engines.base import Generation
-from serving.engines.endpoint_engine import API_KEY_VARIABLE, EndpointEngine
-
-
-class Api(ThreadingHTTPServer):
-    """Answers the text `a b` with `A B`, some texts with trouble, and remembers what it was asked.
-
-    Attributes:
-        models: what `/v1/models` lists, with the owner of each.
-        key: the API key it wants, any when empty.
-        asked: the bodies of the chat requests.
-        at_once: the most chat requests that were under way at a time.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.models: dict[str, str] = {"coder": "vllm"}
-        self.key = ""
-        self.asked: list[dict[str, Any]] = []
-        self.at_once = self.under_way = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Api
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-    def answer(self, status: int, content: Any, **headers: str) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def is_welcome(self) -> bool:
-        if self.server.key and self.headers["Authorization"] != f"Bearer {self.server.key}":
-            self.answer(401, {"error": {"message": "wrong key"}})
-            return False
-        return True
-
-    def do_GET(self) -> None:
-        if self.is_welcome():
-            rows = [{"id": i, "object": "model", "created": 0, "owned_by": o} for i, o in self.server.models.items()]
-            self.answer(200, {"object": "list", "data": rows})
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if not self.is_welcome():
-            return
-        with self.server.lock:
-            self.server.asked.append(request)
-            self.server.under_way += 1
-            self.server.at_once = max(self.server.at_once, self.server.under_way)
-        text = request["messages"][-1]["content"]
-        n_times = sum(asked["messages"][-1]["content"] == text for asked in self.server.asked)
-        time.sleep(0.02)
-        with self.server.lock:
-            self.server.under_way -= 1
-        match text:
-            case "busy" if n_times <= 2:
-                self.answer(429, {"error": {"message": "slow down"}}, Retry_After="0.1")
-            case "broken":
-                self.answer(500, {"error": {"message": "on\nfire"}})
-            case "slow":
-                time.sleep(3)
-                self.answer(200, {})
-            case "too long":
-                self.answer(400, {"error": {"message": "too many tokens"}})
-            case "empty":
-                self.answer(200, {"id": "x", "object": "chat.completion", "created": 0, "model": "coder", "choices": []})
-            case "cut" | "dangling":
-                self.answer(200, reply("I10, E11.6" if text == "cut" else "I10, ", "length" if text == "cut" else "stop"))
-            case "silent":
-                self.answer(200, reply("I10", "stop", logprobs=None))
-            case _:
-                self.answer(200, reply(text.upper(), "stop"))
-
-
-def reply(text: str, finish_reason: str, logprobs: tuple[float, ...] | None = (-0.5, -0.1)) -> dict[str, Any]:
-    tokens = {"content": [{"token": "t", "logprob": value, "top_logprobs": []} for value in logprobs or ()]}
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": tokens if logprobs else None}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "coder", "choices": [choice]}
+from serving.engines.base import Alternatives, Generation
+from serving.engines.endpoint_engine import EndpointEngine
+from serving.engines.server_pool import API_KEY_VARIABLE
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
-    server = Api()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with start_chat() as server:
+        yield server
 
 
-def build(api: Api, **options: Any) -> EndpointEngine:
-    return EndpointEngine(api.url, **({"progress": False, "retries": 3} | options))
+def expect(text: str) -> Generation:
+    """Return the answer of two tokens that the server gives to most texts."""
+    return Generation(text, "stop", -0.3, code_scores=((text, -0.3),))
 
 
-def test_answers_come_in_order_and_at_most_so_many_are_asked_at_once(api: Api) -> None:
+def build(api: ChatServer, **options: Any) -> EndpointEngine:
+    return EndpointEngine(api.url, **({"progress": False, "retries": 3, "patience": 0} | options))
+
+
+def test_answers_come_in_order_and_at_most_so_many_are_asked_at_once(api: ChatServer) -> None:
     texts = [f"text {number}" for number in range(40)]
     engine = build(api, concurrency=8)
-    assert engine.generate(texts) == [Generation(text.upper(), "stop", -0.3) for text in texts]
+    assert engine.generate(texts) == [expect(text.upper()) for text in texts]
     assert engine.model == "coder" and engine.n_failed == 0
     assert 2 <= api.at_once <= 8
     assert engine.generate([]) == []
 
 
-def test_the_request_is_greedy_and_holds_the_prompt_alone(api: Api) -> None:
+def test_the_request_is_greedy_and_holds_the_prompt_alone(api: ChatServer) -> None:
     build(api, max_tokens=33).generate([" gout "])
     request = api.asked[0]
     assert request["messages"] == [{"role": "user", "content": "gout"}]
@@ -140,7 +51,7 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(api: Api) -> None:
     assert api.asked[1]["messages"][0] == {"role": "system", "content": INSTRUCTION}
 
 
-def test_only_vllm_is_told_to_drop_its_constraint(api: Api) -> None:
+def test_only_vllm_is_told_to_drop_its_constraint(api: ChatServer) -> None:
     build(api, constrained=False).generate(["gout"])
     assert api.asked[0]["vllm_xargs"] == {"constrain": "off"}
     api.models = {"coder": "someone"}
@@ -148,14 +59,14 @@ def test_only_vllm_is_told_to_drop_its_constraint(api: Api) -> None:
     assert "vllm_xargs" not in api.asked[1]
 
 
-def test_a_busy_server_is_asked_again_after_the_time_it_names(api: Api) -> None:
+def test_a_busy_server_is_asked_again_after_the_time_it_names(api: ChatServer) -> None:
     started = time.monotonic()
     engine = build(api)
-    assert engine.generate(["busy"]) == [Generation("BUSY", "stop", -0.3)]
+    assert engine.generate(["busy"]) == [expect("BUSY")]
     assert len(api.asked) == 3 and time.monotonic() - started >= 0.2 and engine.n_failed == 0
 
 
-def test_what_fails_for_good_is_an_error_and_counted_and_the_rest_is_answered(api: Api) -> None:
+def test_what_fails_for_good_is_an_error_and_counted_and_the_rest_is_answered(api: ChatServer) -> None:
     engine = build(api, retries=1)
     good, broken, long, empty = engine.generate(["gout", "broken", "too long", "empty"])
     assert good.text == "GOUT"
@@ -163,22 +74,48 @@ def test_what_fails_for_good_is_an_error_and_counted_and_the_rest_is_answered(ap
     assert long.finish_reason == "error" and "too many tokens" in long.error
     assert empty.finish_reason == "error" and "no choices" in empty.error
     assert engine.n_failed == 3
-    texts = [request["messages"][0]["content"] for request in api.asked]
-    assert texts.count("broken") == 2 and texts.count("too long") == 1
+    assert api.texts.count("broken") == 2 and api.texts.count("too long") == 1
 
 
-def test_a_slow_answer_is_given_up(api: Api) -> None:
+def test_a_slow_answer_is_given_up(api: ChatServer) -> None:
     (slow,) = build(api, timeout=0.3, retries=0).generate(["slow"])
     assert slow.finish_reason == "error" and "0.3 s" in slow.error
 
 
-def test_cut_answers_and_missing_scores_are_told_apart(api: Api) -> None:
+def test_cut_answers_and_missing_scores_are_told_apart(api: ChatServer) -> None:
     cut, dangling, silent = build(api).generate(["cut", "dangling", "silent"])
     assert (cut.finish_reason, dangling.finish_reason) == ("length", "length")
     assert silent == Generation("I10", "stop", None)
+    assert cut.code_scores[0][0] == "I10"
 
 
-def test_the_key_comes_from_the_environment(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_code_has_the_score_of_its_tokens_and_of_what_ends_it(api: ChatServer) -> None:
+    (answer,) = build(api).generate(["two codes"])
+    assert answer.score == -0.4
+    assert answer.code_scores == (("E11.621", -0.3), ("I10", -0.5))
+
+
+def test_draws_are_asked_for_in_one_request_and_are_the_same_each_time(api: ChatServer) -> None:
+    engine = build(api, alternatives=Alternatives("sampling", 8, 5))
+    first, second = engine.generate(["gout", "copd"]), engine.generate(["copd", "gout"])[::-1]
+    assert first == second and [len(answer.samples) for answer in first] == [8, 8]
+    assert first[0]._replace(samples=()) == expect("GOUT") and first[0].samples != first[1].samples
+    assert {(sample.share, sample.finish_reason) for sample in first[0].samples} == {(1 / 8, "stop")}
+    (drawn,) = [request for request in api.asked[:4] if "n" in request and request["messages"][0]["content"] == "gout"]
+    assert (drawn["n"], drawn["temperature"], drawn["top_p"], drawn["top_k"]) == (8, 1, 1, -1)
+    other = build(api, alternatives=Alternatives("sampling", 8, 6)).generate(["gout"])
+    assert other[0].samples != first[0].samples
+
+
+@pytest.mark.parametrize(("refuses", "why"), [(True, "n must be 1"), (False, "it gave 1")])
+def test_a_server_that_does_not_give_several_answers_is_one_line(api: ChatServer, refuses: bool, why: str) -> None:
+    api.most_answers, api.refuses = 1, refuses
+    with pytest.raises(EngineError, match="does not give 8 answers") as caught:
+        build(api, alternatives=Alternatives("sampling", 8)).generate(["gout"])
+    assert why in str(caught.value) and api.url in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_key_comes_from_the_environment(api: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     api.key = "secret"
     with pytest.raises(EngineError, match=API_KEY_VARIABLE) as caught:
         build(api)
@@ -191,7 +128,7 @@ def test_the_key_comes_from_the_environment(api: Api, monkeypatch: pytest.Monkey
         engine.generate(["gout"] * 20)
 
 
-def test_the_model_is_found_or_named(api: Api) -> None:
+def test_the_model_is_found_or_named(api: ChatServer) -> None:
     api.models = {"coder": "a", "writer": "b"}
     with pytest.raises(EngineError, match="has 2 models, name one: coder, writer"):
         build(api)
@@ -200,7 +137,7 @@ def test_the_model_is_found_or_named(api: Api) -> None:
         build(api, model="codr")
 
 
-def test_a_server_that_is_not_there_or_goes_away_is_one_line(api: Api) -> None:
+def test_a_server_that_is_not_there_or_goes_away_is_one_line(api: ChatServer) -> None:
     engine = build(api, retries=0)
     api.shutdown()
     api.server_close()

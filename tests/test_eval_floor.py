@@ -11,6 +11,7 @@ import pytest
 
 from eval.floor import Floor, split_conditions
 from icd10cm import CodeSet
+from serving.engines.base import Generation
 
 SLICE = ("E11.621", "E11.9", "I10", "J45.909", "M10.9", "M17.11", "M17.12")
 
@@ -40,7 +41,7 @@ def test_several_conditions_are_answered_in_order_and_once(floor: Floor) -> None
 
 
 def test_a_text_without_any_common_letters_has_no_answer(floor: Floor) -> None:
-    assert floor.generate(["zzqqxx", ""])[0] == ("", "stop", 0.0, "")
+    assert floor.generate(["zzqqxx", ""])[0] == Generation("", "stop", 0.0)
 
 
 def test_answers_do_not_depend_on_the_company(floor: Floor) -> None:

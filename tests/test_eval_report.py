@@ -7,27 +7,36 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from eval_cases import assert_refused, predict, run_module, write_run
+from report_runs import SKILLS, draw_notes, draw_titles, score_engines
 
 from data_gen.examples import Example, write_examples
-from eval import report_tables
-from eval.report import join_words, run
-from eval.report_charts import describe_scenarios, draw_scenarios
+from eval.paired import run as run_paired
+from eval.report import run
+from eval.reporting import columns as report_columns
+from eval.reporting.charts import describe_scenarios, draw_scenarios
+from eval.reporting.columns import join_words
+from eval.reporting.measures import describe_measure, list_measures
+from eval.reporting.restriction import find_corpus, is_restricted
+from eval.reporting.training import build_panels
 from eval.score import run as run_score
-from icd10cm.run_header import hash_file
+from icd10cm import CodeSet
+from icd10cm.run_header import build_header, hash_file, write_json
 
 TEXTS = {"b1": "essential hypertension", "t1": "diabetis with <b>foot</b> ulcer & more", "t2": "osteoarthritis rigt knee"}
 RIGHT = {"b1": "I10", "t1": "E11.621", "t2": "M17.11"}
 STAGES = {"stage 1": {"b1": "I10", "t1": "E11.622", "t2": "M17.12"}, "stage 2": dict(RIGHT), "floor": RIGHT | {"t1": "E11.9"}}
 VOID = {"meta", "br", "link", "img", "input", "hr"}
+NOTE_SKILLS = {"model": {"note": 0.6}, "floor": {"note": 0.3}}
 
 
-@pytest.fixture
-def scored(tmp_path: Path) -> list[Path]:
-    """Scores of two stages and the floor, over examples that lie beside them."""
-    data = tmp_path / "test.jsonl"
+def score_stages(folder: Path) -> list[Path]:
+    """Score two stages and the floor over three examples that lie beside them."""
+    data = folder / "test.jsonl"
     write_examples(
         data, [Example(id, name_scenario(id), text, (RIGHT[id],), "test", "hand", "2026") for id, text in TEXTS.items()]
     )
@@ -35,32 +44,103 @@ def scored(tmp_path: Path) -> list[Path]:
     for name, written in STAGES.items():
         predictions = [predict(RIGHT[id], code, id=id, scenario=name_scenario(id)) for id, code in written.items()]
         engine = "floor" if name == "floor" else "transformers"
-        path = write_run(tmp_path / name, predictions, engine=engine, data=str(data), inputs=[data])
+        path = write_run(folder / name, predictions, engine=engine, data=str(data), inputs=[data])
         assert run_score([str(path), "--n-boot", "100"]) == 0
         found.append(path.with_name("scores.json"))
     return found
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return score_stages(tmp_path_factory.mktemp("scored"))
+
+
+@pytest.fixture(scope="module")
+def titles(codes: CodeSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Scores of engines over 120 short texts, stage 2 with validation predictions; `pair` compares it with the floor."""
+    folder = tmp_path_factory.mktemp("titles")
+    validation = [example._replace(id=f"v-{example.id}") for example in draw_titles(codes, 60, seed=9)]
+    score_engines(folder / "validation", validation, codes, {"stage 2": SKILLS["stage 2"]})
+    found = score_engines(folder, draw_titles(codes, 120), codes, SKILLS)
+    two = found["stage 2"].with_name("predictions.jsonl")
+    fitted_on = folder / "validation" / "stage 2" / "predictions.jsonl"
+    assert run_score([str(two), "--n-boot", "100", "--validation", str(fitted_on)]) == 0
+    pair = folder / "paired.json"
+    floor = found["floor"].with_name("predictions.jsonl")
+    assert run_paired([str(two), str(floor), "--n-boot", "100", "--output", str(pair)]) == 0
+    return {**found, "pair": pair}
+
+
+@pytest.fixture(scope="module")
+def notes(codes: CodeSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Scores of engines over 60 notes of a restricted corpus, with rankings, patients and attributes; `pair` compares them."""
+    folder = tmp_path_factory.mktemp("own")
+    marks = {"corpus": "mimic_iv", "restricted": True}
+    found = score_engines(folder, draw_notes(codes, 60), codes, NOTE_SKILLS, ranked=10, beside=marks, **marks)
+    pair = folder / "paired.json"
+    both = [str(found[name].with_name("predictions.jsonl")) for name in ("model", "floor")]
+    assert run_paired([*both, "--n-boot", "100", "--output", str(pair)]) == 0
+    return {**found, "pair": pair}
+
+
+@pytest.fixture(scope="module")
+def titles_report(titles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the report on short texts."""
+    folder = tmp_path_factory.mktemp("titles-report")
+    write_report(folder, list_engines(titles), "--paired", titles["pair"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def notes_report(notes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the report on notes."""
+    folder = tmp_path_factory.mktemp("notes-report")
+    write_report(folder, list_engines(notes), "--paired", notes["pair"])
+    return folder
 
 
 def name_scenario(id: str) -> str:
     return {"b": "base", "t": "typo"}[id[0]]
 
 
-def write_report(tmp_path: Path, scores: list[Path], *more: str) -> str:
-    assert run([*map(str, scores), "--output", str(tmp_path / "report.html"), *more]) == 0
+def write_report(tmp_path: Path, scores: list[Path], *more: object) -> str:
+    assert run([*map(str, scores), "--output", str(tmp_path / "report.html"), *map(str, more)]) == 0
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def read_report(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def list_engines(found: dict[str, Path]) -> list[Path]:
+    return [path for name, path in found.items() if name != "pair"]
+
+
 class Reader(HTMLParser):
-    """Checks that tags close in order and collects the text."""
+    """Checks that tags close in order; collects the text, the headings, the ids and what tables lack."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.text: list[str] = []
+        self.levels: list[int] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.problems: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
+        if "id" in given:
+            self.ids.append(str(given["id"]))
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag == "th" and given.get("scope") not in ("row", "col"):
+            self.problems.append("th without scope")
+        if tag == "svg" and not given.get("aria-label") and given.get("aria-hidden") != "true":
+            self.problems.append("svg without text")
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -70,11 +150,15 @@ class Reader(HTMLParser):
             self.text.append(data)
 
 
-def read_text(page: str) -> str:
+def read_page(page: str) -> Reader:
     reader = Reader()
     reader.feed(page)
     assert reader.open == []
-    return " ".join(" ".join(reader.text).split())
+    return reader
+
+
+def read_text(page: str) -> str:
+    return " ".join(" ".join(read_page(page).text).split())
 
 
 def test_page_says_what_the_scores_say(tmp_path: Path, scored: list[Path]) -> None:
@@ -82,33 +166,45 @@ def test_page_says_what_the_scores_say(tmp_path: Path, scored: list[Path]) -> No
     text = read_text(page)
     assert "stage 1, stage 2 and floor on 3 texts, ICD-10-CM release 2026" in text
     assert "stage 2 gives exactly the right codes for 100.0 %" in text
-    assert "stage 1 for 33.3 %" in text
+    assert "stage 1: 33.3 %" in text
     assert "no training" in text
     assert "not directly comparable" in text
     assert "87.51" not in text, "no published row for a scenario that was not measured"
-    assert "94.18" in text
+    assert "94.18" in text and "33.9" in text
     assert "E11.622 Type 2 diabetes mellitus with other skin ulcer" in text
     assert "wrong laterality" in text
     assert "a certified coder decides" in text
-    assert hash_file(tmp_path / "test.jsonl") in text
+    assert hash_file(scored[0].parent.parent / "test.jsonl") in text
 
 
-def test_page_needs_nothing_from_outside(tmp_path: Path, scored: list[Path]) -> None:
-    page = write_report(tmp_path, scored)
+def test_page_needs_nothing_from_outside(titles_report: Path) -> None:
+    page = read_report(titles_report)
     assert "http" not in page
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\((?!["']?#)|<script""", page)
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
 
 
-def test_same_bytes_each_time(tmp_path: Path, scored: list[Path]) -> None:
-    for name in ("first", "second"):
-        assert run_module("eval.report", *scored, "--output", tmp_path / f"{name}.html").returncode == 0
-    assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
-    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
+def test_page_can_be_read_by_all(titles_report: Path, notes_report: Path) -> None:
+    for folder in (titles_report, notes_report):
+        reader = read_page(read_report(folder))
+        assert reader.problems == []
+        assert reader.levels[0] == 1 and reader.levels.count(1) == 1
+        assert all(after - before <= 1 for before, after in zip(reader.levels, reader.levels[1:], strict=False))
+        assert sorted(set(reader.ids)) == sorted(reader.ids)
+        assert reader.tags.count("table") == reader.tags.count("caption")
+        assert [reader.tags.count(tag) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]
 
 
-def test_texts_are_shown_only_while_the_data_is_the_same(tmp_path: Path, scored: list[Path]) -> None:
+def test_same_bytes_each_time(tmp_path: Path, titles: dict[str, Path], titles_report: Path) -> None:
+    given = [*list_engines(titles), "--paired", titles["pair"]]
+    assert run_module("eval.report", *given, "--output", tmp_path / "again.html").returncode == 0
+    for suffix in ("html", "csv", "json", "md"):
+        assert (titles_report / f"report.{suffix}").read_bytes() == (tmp_path / f"again.{suffix}").read_bytes()
+
+
+def test_texts_are_shown_only_while_the_data_is_the_same(tmp_path: Path) -> None:
+    scored = score_stages(tmp_path)[:1]
     shown = write_report(tmp_path, scored)
     assert "&lt;b&gt;foot&lt;/b&gt; ulcer &amp; more" in shown
     assert "<b>foot</b>" not in shown
@@ -121,20 +217,175 @@ def test_texts_are_shown_only_while_the_data_is_the_same(tmp_path: Path, scored:
     assert "The texts are left out" in write_report(tmp_path, scored)
 
 
+def test_texts_of_a_restricted_corpus_are_shown_only_when_it_is_named(
+    tmp_path: Path, notes: dict[str, Path], notes_report: Path
+) -> None:
+    for suffix in ("html", "csv", "json", "md"):
+        written = (notes_report / f"report.{suffix}").read_text(encoding="utf-8")
+        assert "SECRET PASSAGE" not in written and "hadm-" not in written, suffix
+    text = read_text(read_report(notes_report))
+    assert "no text and no identifier of it is on this page" in text
+    assert "Texts and identifiers are left out" in text
+    shown = write_report(tmp_path, list_engines(notes), "--paired", notes["pair"], "--show-texts-of", "mimic_iv")
+    assert "SECRET PASSAGE" in shown and "hadm-" in shown
+    assert "This page holds texts of mimic_iv" in read_text(shown)
+
+
+def test_a_name_that_is_no_restricted_corpus_is_refused(tmp_path: Path, notes: dict[str, Path], scored: list[Path]) -> None:
+    output = ("--output", tmp_path / "x.html")
+    misspelt = run_module("eval.report", notes["model"], *output, "--show-texts-of", "mimic_vi")
+    assert_refused(misspelt, "mimic_vi", "did you mean 'mimic_iv'")
+    assert_refused(run_module("eval.report", scored[0], *output, "--show-texts-of", "mimic_iv"), "mimic_iv", "leave it out")
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_a_mark_in_any_place_restricts(tmp_path: Path) -> None:
+    data = tmp_path / "test.jsonl"
+    data.write_text("", encoding="utf-8")
+    header = {"data": str(data)}
+    assert not is_restricted(header)
+    assert is_restricted(header | {"restricted": True})
+    assert is_restricted(header | {"data_header": {"restricted": True}})
+    assert is_restricted(header | {"corpus": "MIMIC_IV"}) and find_corpus({"corpus": "MIMIC_IV"}) == "mimic_iv"
+    assert is_restricted({"data": "outputs/mimic_iv/test.parquet"})
+    write_json(tmp_path / "run.json", build_header("eval.corpora.prepare", {"corpus": "own"}, restricted=True))
+    assert is_restricted(header) and find_corpus(header) == "own"
+
+
+def test_notes_stand_beside_published_figures(notes_report: Path) -> None:
+    text = read_text(read_report(notes_report))
+    assert "PLM-ICD theirs; Edin et al., SIGIR 2023 0.4 – 58.5 21.1" in text
+    assert "LLMCoder, abstract theirs; Hou et al., npj Health Systems 2025 69.20 87.16" in text
+    assert "Over all notes, model reaches a micro F1 of" in text, "whole notes are hardly ever exactly right"
+    assert "60 texts of 30 patients" in text
+    assert "74.27" not in text, "figures of the 50 most frequent codes are of another task"
+    assert re.search(r"model ours, closed set – – \d", text)
+
+
+def test_the_top_50_stand_beside_figures_of_their_own(tmp_path: Path, notes: dict[str, Path]) -> None:
+    scores = json.loads(notes["model"].read_text(encoding="utf-8"))
+    scores["header"] |= {"data": str(tmp_path / "test.parquet")}
+    labels = {"kind": "top", "procedures": False}
+    write_json(tmp_path / "run.json", build_header("eval.corpora.prepare", {}, corpus="mimic_iv", labels=labels))
+    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    text = read_text(write_report(tmp_path, [tmp_path / "scores.json"]))
+    assert "BioGPT enhanced theirs, closed set" in text and "74.27" in text and "LAAT" not in text
+
+
+def test_groups_are_shown_and_small_ones_marked(notes_report: Path) -> None:
+    page = read_report(notes_report)
+    text = read_text(page)
+    for heading in ("By chapter of the code", "By length of the text", "By number of right codes", "By race", "By age group"):
+        assert heading in text
+    group = json.loads((notes_report / "report.json").read_text(encoding="utf-8"))["breakdowns"]
+    races = {row["label"]: row for part in group if part["dimension"] == "race" for row in part["rows"]}
+    assert races["asian"]["small"] and not races["white"]["small"]
+    assert re.search(r"asian n = \d+, few", text)
+    assert "hollow" in page
+
+
+def test_certainty_is_shown_before_and_after(titles: dict[str, Path], titles_report: Path) -> None:
+    page = read_report(titles_report)
+    text = read_text(page)
+    figures = json.loads(titles["stage 2"].read_text(encoding="utf-8"))["calibration"]
+    assert f"{figures['ece']:.3f}" in text and f"after {figures['after']['ece']:.3f}" in text
+    assert f"{100 * figures['coverage_at_95']:.1f} % of the codes of stage 2 can be kept" in text
+    assert page.count('aria-label="Reliability curve.') == 2 and page.count('aria-label="Coverage curve.') == 1
+    assert "Codes above a threshold" in text and "Set right on validation" in text
+
+
+def test_cases_that_one_alone_gets_right(titles: dict[str, Path], titles_report: Path) -> None:
+    paired = json.loads(titles["pair"].read_text(encoding="utf-8"))
+    text = read_text(read_report(titles_report))
+    cases = paired["overall"]["cases"]
+    assert f"stage 2 alone gets {cases['only_a']} texts right, floor alone {cases['only_b']}." in text
+    assert f"Either of the two is right for {100 * cases['union'] / 120:.1f} % of 120 texts" in text
+    counts = " ".join(str(cases[name]) for name in ("both", "only_a", "only_b", "neither"))
+    assert f"all texts n = 120 {counts}" in text
+    rate = paired["overall"]["rates"]["exact_match"]
+    assert f"{100 * rate['difference']:+.1f}" in text
+    assert "Texts that only floor gets right" in text
+
+
+def test_training_is_drawn_by_step(tmp_path: Path, scored: list[Path]) -> None:
+    history = [
+        {"loss": 2.0, "mean_token_accuracy": 0.4, "step": 10},
+        {"eval_loss": 1.5, "eval_exact_match": 0.25, "eval_category_match": 0.5, "step": 10},
+        {"loss": float("nan"), "step": 20},
+        {"eval_loss": 0.5, "eval_exact_match": 0.75, "eval_category_match": 0.9, "step": 20},
+    ]
+    for name in ("one", "empty"):
+        folder = tmp_path / name
+        folder.mkdir()
+        facts: dict[str, Any] = {"history": history if name == "one" else [], "steps": 20}
+        write_json(folder / "run.json", build_header("finetune.sft", {"stage": "initial"}, **facts))
+    page = write_report(tmp_path, scored, "--training", tmp_path / "one")
+    assert "Validation slice, answered freely by step: exact match from 25.0% at step 10 to 75.0% at step 20" in page
+    assert "Supervised fine-tuning from a Llama built from scratch, 20 steps" in read_text(page)
+    rows = list(csv.DictReader((tmp_path / "report.csv").open(encoding="utf-8")))
+    assert [row["value"] for row in rows if row["metric"] == "loss"] == ["2.000000"]
+    given = (scored[0], "--output", tmp_path / "x.html", "--training")
+    assert_refused(run_module("eval.report", *given, tmp_path / "empty"), "run.json", "no history")
+
+
+def test_reward_takes_the_place_of_its_loss() -> None:
+    panels = build_panels([{"loss": -0.1, "reward": 0.5, "step": 1}, {"eval_reward": 0.6, "step": 1}])
+    assert [panel["key"] for panel in panels] == ["reward"]
+
+
 def test_n_examples_has_an_effect(tmp_path: Path, scored: list[Path]) -> None:
     assert write_report(tmp_path, scored).count('class="case"') == 3
     assert write_report(tmp_path, scored, "--n-examples", "1").count('class="case"') == 2
-    assert "one by one" not in write_report(tmp_path, scored, "--n-examples", "0")
+    none = write_report(tmp_path, scored, "--n-examples", "0", "--title", "Mine")
+    assert "one by one" not in none and "<h1>Mine</h1>" in none
 
 
-def test_csv_has_every_number(tmp_path: Path, scored: list[Path]) -> None:
-    write_report(tmp_path, scored)
-    rows = list(csv.DictReader((tmp_path / "report.csv").open(encoding="utf-8")))
-    found = {(row["label"], row["scenario"], row["metric"]): row for row in rows}
-    assert found["stage 1", "typo", "exact_match"]["value"] == "0.000000"
-    assert found["floor", "typo", "exact_match"]["value"] == "0.500000"
-    assert found["stage 2", "overall", "micro_f1"]["low"] == "1.000000"
-    assert found["stage 1", "typo", "error:wrong_laterality"]["value"] == "1"
+def test_n_confusions_has_an_effect(tmp_path: Path, titles: dict[str, Path]) -> None:
+    many = write_report(tmp_path, [titles["stage 1"]])
+    few = write_report(tmp_path, [titles["stage 1"]], "--n-confusions", "2")
+    assert many.count('data-label="written instead"') == 15 and few.count('data-label="written instead"') == 2
+    assert "taken for one another" not in write_report(tmp_path, [titles["stage 1"]], "--n-confusions", "0")
+
+
+def test_csv_has_every_number(titles: dict[str, Path], titles_report: Path) -> None:
+    rows = list(csv.DictReader((titles_report / "report.csv").open(encoding="utf-8")))
+    found = {(row["table"], row["label"], row["group"], row["metric"]): row for row in rows}
+    assert len(found) == len(rows), "no two lines say the same thing"
+    scores = json.loads(titles["stage 2"].read_text(encoding="utf-8"))
+    rate = scores["scenarios"]["typo"]["exact_match"]
+    row = found["scores", "stage 2", "typo", "exact_match"]
+    assert [row[end] for end in ("value", "low", "high")] == [f"{rate[end]:.6f}" for end in ("value", "low", "high")]
+    assert row["n"] == str(scores["scenarios"]["typo"]["n"])
+    kind, count = next(iter(scores["errors"]["multiple"].items()))
+    assert found["mistakes", "stage 2", "multiple", kind]["value"] == str(count)
+    assert found["closed set", "floor", "overall", "micro_f1"]
+    assert found["thresholded", "stage 2", "overall", "threshold"]
+    assert found["calibration", "stage 2", "codes, after", "ece"]
+    assert found["by held_out", "stage 1", "code", "exact_match"]
+    assert found["pairs", "stage 2 and floor", "overall", "union"]
+    assert found["differences", "stage 2 and floor", "overall", "exact_match:p"]
+    assert {row["table"] for row in rows} >= {"reliability", "coverage", "confusion", "by chapter", "by n_codes"}
+
+
+def test_json_has_what_the_page_shows(titles_report: Path) -> None:
+    text = read_text(read_report(titles_report))
+    content = json.loads((titles_report / "report.json").read_text(encoding="utf-8"))
+    assert all(finding["claim"] in text for finding in content["findings"])
+    shown = [cell for row in content["scenarios"] for cell in row["cells"]]
+    assert len(shown) == 3 * 7 and all(f"{100 * cell['low']:.1f}–{100 * cell['high']:.1f}" in text for cell in shown)
+    assert all(item["title"] in text for item in content["examples"][0]["groups"][0]["mistakes"][0]["right"])
+
+
+def test_model_card_section_is_markdown_with_metadata_that_the_hub_reads(titles: dict[str, Path], titles_report: Path) -> None:
+    card = (titles_report / "report.md").read_text(encoding="utf-8")
+    assert card.startswith("## Evaluation\n")
+    assert "| text | n | stage 1 | stage 2 | floor (no training) |" in card
+    rate = json.loads(titles["stage 2"].read_text(encoding="utf-8"))["scenarios"]["typo"]["exact_match"]
+    block = card.partition("```yaml\n")[2].partition("```")[0]
+    (model,) = yaml.safe_load(block)["model-index"]
+    assert model["name"] == "stage 2"
+    (typo,) = [one for one in model["results"] if one["dataset"]["name"].endswith("typo")]
+    assert typo["metrics"][0] == {"type": "exact_match", "name": "exact match", "value": round(100 * rate["value"], 1)}
 
 
 def test_one_file_and_files_without_each_others_scenarios(tmp_path: Path, scored: list[Path]) -> None:
@@ -147,16 +398,26 @@ def test_one_file_and_files_without_each_others_scenarios(tmp_path: Path, scored
     assert "columns differ in their examples" in text
 
 
+def test_scores_without_the_optional_parts_are_drawn(tmp_path: Path, scored: list[Path]) -> None:
+    scores = json.loads(scored[1].read_text(encoding="utf-8"))
+    for key in ("closed_set", "breakdowns", "thresholded", "calibration", "confusion"):
+        scores.pop(key, None)
+    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    text = read_text(write_report(tmp_path, [tmp_path / "scores.json"]))
+    assert "How well it knows" not in text and "Where it does well" not in text and "closed" not in text
+    assert "100.0" in text
+
+
 def test_same_label_twice_is_told_apart(scored: list[Path]) -> None:
     scores = [json.loads(path.read_text()) for path in (scored[0], scored[0], scored[2])]
-    columns = report_tables.build_columns(scores)
+    columns = report_columns.build_columns(scores)
     assert [column.label for column in columns] == ["stage 1", "stage 1 (2)", "floor"]
     assert [column.is_floor for column in columns] == [False, False, True]
 
 
-def build_column(label: str, low: float, value: float, high: float) -> report_tables.Column:
+def build_column(label: str, low: float, value: float, high: float) -> report_columns.Column:
     rate = {"exact_match": {"value": value, "low": low, "high": high}}
-    return report_tables.Column(label, label == "floor", {"scenarios": {"typo": rate}, "overall": rate})
+    return report_columns.Column(label, label == "floor", {"scenarios": {"typo": rate}, "overall": rate})
 
 
 @pytest.mark.parametrize(
@@ -165,12 +426,12 @@ def build_column(label: str, low: float, value: float, high: float) -> report_ta
 )
 def test_above_the_floor_means_that_intervals_do_not_touch(ours: tuple[float, float, float], side: str) -> None:
     columns = [build_column("floor", 0.5, 0.6, 0.7), build_column("model", *ours)]
-    found = report_tables.compare_to_floor(columns)
+    found = report_columns.compare_to_floor(columns)
     assert [name for name, scenarios in found.items() if scenarios] == [side]
 
 
 def test_chart_is_described_in_words_and_takes_the_colours_of_the_page(scored: list[Path]) -> None:
-    columns = report_tables.build_columns([json.loads(path.read_text()) for path in scored])
+    columns = report_columns.build_columns([json.loads(path.read_text()) for path in scored])
     words = describe_scenarios(columns)
     assert "typo: stage 1 0.0, stage 2 100.0, floor 50.0" in words
     for narrow in (False, True):
@@ -179,6 +440,14 @@ def test_chart_is_described_in_words_and_takes_the_colours_of_the_page(scored: l
         assert "var(--s0)" in svg
         assert "var(--floor)" in svg
         assert not re.search("#0[0-9a-f]0[0-9a-f]", svg), "a stand-in colour was left"
+
+
+def test_rates_that_nobody_described_are_shown_under_their_key() -> None:
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    group = {"n": 3, "map": rate, "precision_at_15": rate, "precision_at_8": rate, "new_rate": rate, "exact_match": rate}
+    assert list_measures([group, None]) == ["exact_match", "new_rate", "precision_at_8", "precision_at_15", "map"]
+    assert list_measures([group], "ranking") == ["precision_at_8", "precision_at_15", "map"]
+    assert describe_measure("recall_at_5").name == "R@5" and describe_measure("new_rate").name == "new rate"
 
 
 def test_words_are_joined() -> None:
@@ -190,8 +459,16 @@ def test_dry_run_writes_nothing(tmp_path: Path, scored: list[Path]) -> None:
     assert not list(tmp_path.glob("x.*"))
 
 
+def test_nothing_is_written_over_what_is_read(scored: list[Path]) -> None:
+    before = scored[0].read_bytes()
+    assert run([str(scored[0]), "--output", str(scored[0].with_suffix(".html"))]) == 2
+    assert scored[0].read_bytes() == before
+
+
 def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, scored: list[Path]) -> None:
-    scored[0].write_text(scored[0].read_text().replace('"schema_version": 1', '"schema_version": 7', 1))
-    assert_refused(run_module("eval.report", *scored), "scores.json", "schema version 7")
+    assert_refused(run_module("eval.report", scored[1], "--paired", scored[0]), "scores.json", "run eval.paired again")
+    changed = re.sub('"schema_version": [0-9]+', '"schema_version": 77', scored[0].read_text(), count=1)
+    (tmp_path / "scores.json").write_text(changed, encoding="utf-8")
+    assert_refused(run_module("eval.report", tmp_path / "scores.json"), "scores.json", "schema version 77")
     assert_refused(run_module("eval.report", tmp_path / "none.json"), "none.json", "does not exist")
     assert_refused(run_module("eval.report"), "'scores' is required")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from data_gen.examples import Example, write_examples
-from eval import predict, report_charts, report_tables
+from eval import predict
+from eval.reporting import columns as report_columns
 from eval.search_floor import SearchFloor
 from icd10cm import CodeSet
+from serving.engines.base import Generation
 
 SLICE = ("E11.621", "E11.622", "I10", "J45.909", "M10.9", "M17.11", "M17.12")
 
@@ -30,7 +32,7 @@ def test_titles_find_themselves_and_other_words_too(codes: CodeSet, floor: Searc
 def test_only_candidates_are_answered_and_several_conditions_in_order(floor: SearchFloor) -> None:
     answers = floor.generate(["1. gout\n2. asthma; gout", "type 2 diabetes with ulcer", "", "zzqqxx"])
     assert answers[0].text == "M10.9, J45.909" and answers[1].text.startswith("E11.62")
-    assert answers[2:] == [("", "stop", 0.0, ""), ("", "stop", 0.0, "")]
+    assert answers[2:] == [Generation("", "stop", 0.0)] * 2
 
 
 def test_predictions_have_the_usual_form(tmp_path: Path, codes: CodeSet) -> None:
@@ -48,18 +50,18 @@ def test_predictions_have_the_usual_form(tmp_path: Path, codes: CodeSet) -> None
 
 def test_reports_set_it_apart_from_models() -> None:
     scores = [{"header": {"engine": engine, "label": engine}} for engine in ("search", "floor", "transformers")]
-    columns = report_tables.build_columns(scores)
+    columns = report_columns.build_columns(scores)
     assert [column.is_floor for column in columns] == [True, True, False]
-    assert report_charts.number_series(columns) == ["floor", "s0", "s1"]
-    assert report_tables.find_main(columns).label == "transformers"
+    assert report_columns.number_series(columns) == ["floor", "s0", "s1"]
+    assert report_columns.find_main(columns).label == "transformers"
 
 
 def test_models_are_compared_with_the_floor_first() -> None:
-    def build(engine: str, low: float, high: float) -> report_tables.Column:
+    def build(engine: str, low: float, high: float) -> report_columns.Column:
         group = {"exact_match": {"value": (low + high) / 2, "low": low, "high": high}}
         scores = {"header": {"engine": engine}, "scenarios": {"typo": group}, "overall": group}
-        return report_tables.Column(engine, engine != "transformers", scores)
+        return report_columns.Column(engine, engine != "transformers", scores)
 
     columns = [build("search", 0.8, 0.9), build("floor", 0.1, 0.2), build("transformers", 0.4, 0.5)]
-    assert report_tables.compare_to_floor(columns)["above"] == ["typo"]
-    assert report_tables.compare_to_floor([columns[0], columns[2]])["below"] == ["typo"]
+    assert report_columns.compare_to_floor(columns)["above"] == ["typo"]
+    assert report_columns.compare_to_floor([columns[0], columns[2]])["below"] == ["typo"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from eval_cases import predict
 
-from eval.taxonomy import KINDS, compare_codes, count_kinds, find_kind
+from eval.taxonomy import KINDS, compare_codes, count_confusions, count_kinds, find_kind, find_mistake
 from icd10cm import CodeSet
 
 
@@ -39,6 +39,8 @@ def test_two_codes(codes: CodeSet, right: str, wrong: str, kind: str) -> None:
         ("I10", "", ("Z99.999",), "nonexistent"),
         ("I10", "", ("E11.62",), "not_billable"),
         ("I10", "I10", ("e1162",), "not_billable"),
+        ("I10", "I10", ("G35",), "retired"),
+        ("I10", "I10", ("G35", "E11.62"), "retired"),
         ("I10", "I10", ("E11.62", "Z99.999"), "nonexistent"),
         ("I10 E11.9", "I10", (), "too_few"),
         ("I10", "I10 E11.9", (), "too_many"),
@@ -59,6 +61,19 @@ def test_what_is_no_ordinary_answer_is_its_own_kind(codes: CodeSet, status: str)
 
 def test_each_wrong_answer_counts_once_in_the_order_of_the_kinds(codes: CodeSet) -> None:
     predictions = [predict("I10", written) for written in ("I10", "I10 E11.9", "E11.9", "E11.65", "I10 E11.65 Z79.4")]
-    counted = count_kinds(predictions, codes)
+    counted = count_kinds(find_kind(prediction, codes) for prediction in predictions)
     assert counted == {"wrong_category": 2, "too_many": 2}
     assert list(counted) == [kind for kind in KINDS if kind in counted]
+
+
+def test_confusions_are_counted_where_the_pair_is_no_guess(codes: CodeSet) -> None:
+    answers = [
+        ("I10", "I11.9"),  # one for one
+        ("I10 E11.9", "J18.9 E11.9"),  # one for one, of another chapter
+        ("I10 J18.9", "K35.80 I11.9"),  # the same chapter is a pair, the rest a guess
+        ("E11.621", "E11.622"),  # no confusion of categories
+        ("I10", "I10"),
+    ]
+    mistakes = [find_mistake(predict(*answer), codes) for answer in answers]
+    assert count_confusions(mistakes) == [("I10", "I11", 2), ("I10", "J18", 1)]
+    assert count_confusions(mistakes, n=1) == [("I10", "I11", 2)]

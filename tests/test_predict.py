@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from data_gen.examples import Example, write_examples
-from eval import predict
+from eval import answering, predict
 from eval.predictions import read_predictions
 from icd10cm import CodeSet
 
@@ -38,8 +38,8 @@ def data(codes: CodeSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for engine in predict.CHUNKS:
-        monkeypatch.setitem(predict.CHUNKS, engine, 32)
+    for engine in answering.CHUNKS:
+        monkeypatch.setitem(answering.CHUNKS, engine, 32)
 
 
 def run(data: Path, output: Path, *words: str) -> int:
@@ -83,8 +83,9 @@ def test_what_a_killed_run_left_is_completed_to_the_same_bytes(
 @pytest.mark.slow
 def test_kill_9_costs_nothing_but_time(data: Path, random_checkpoint: Path, tmp_path: Path) -> None:
     program = (
-        "import sys, time; from eval import predict; from serving.engines.transformers_engine import TransformersEngine as E\n"
-        "predict.CHUNKS['transformers'] = 16; generate = E.generate\n"
+        "import sys, time; from eval import answering, predict\n"
+        "from serving.engines.transformers_engine import TransformersEngine as E\n"
+        "answering.CHUNKS['transformers'] = 16; generate = E.generate\n"
         "def slowly(self, texts): time.sleep(1); return generate(self, texts)\n"
         "E.generate = slowly; raise SystemExit(predict.run(sys.argv[1:]))"
     )
@@ -98,7 +99,7 @@ def test_kill_9_costs_nothing_but_time(data: Path, random_checkpoint: Path, tmp_
     n_kept = killed.read_bytes().count(b"\n")
     assert 32 <= n_kept < 120
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(predict.CHUNKS, "transformers", 16)
+        patch.setitem(answering.CHUNKS, "transformers", 16)
         assert run(data, killed, *words[2:]) == 0
         assert run(data, whole, *words[2:]) == 0
     assert killed.read_bytes() == whole.read_bytes()
@@ -209,6 +210,7 @@ def test_bad_input_is_one_line(
 @pytest.mark.slow
 def test_vllm_in_process_answers_as_transformers_does(data: Path, random_checkpoint: Path, tmp_path: Path) -> None:
     words = ["--data", str(data), "--model", str(random_checkpoint), "--max-tokens", "40"]
+    words += ["--ranking", "sampling", "--n-samples", "4"]
     for engine in ("vllm", "transformers"):
         command = [sys.executable, "-m", "eval.predict", *words, "--engine", engine]
         output = tmp_path / engine / "p.jsonl"
@@ -220,3 +222,5 @@ def test_vllm_in_process_answers_as_transformers_does(data: Path, random_checkpo
         assert (first.id, first.output, first.status) == (second.id, second.output, second.status)
         for scored, other in zip(first.predicted, second.predicted, strict=True):
             assert scored.score == pytest.approx(other.score, abs=1e-3)
+        assert first.ranking and {scored.score for scored in first.ranking} <= {0, 0.25, 0.5, 0.75, 1}
+    assert any(first.ranking[0].score == 1 for first in by_vllm) or len({first.ranking for first in by_vllm}) > 100

@@ -22,7 +22,7 @@ from icd10cm import CodeSet
 from icd10cm.errors import EngineError
 from serving import code
 from serving.command import ServeSettings
-from serving.engines import build_engine
+from serving.engines import Alternatives, build_engine
 from serving.process import Server, find_free_port, start_server
 from serving.prompting import load_tokenizer, read_frame
 
@@ -203,6 +203,20 @@ def test_transformers_and_vllm_answer_alike(
     assert [answer.finish_reason for answer in local] == [answer.finish_reason for answer in served]
     for first, second in zip(local, served, strict=True):
         assert first.score == pytest.approx(second.score, abs=1e-3)
+        if constrained:
+            assert [code for code, _ in first.code_scores] == [code for code, _ in second.code_scores]
+            assert dict(first.code_scores) == pytest.approx(dict(second.code_scores), abs=1e-3)
+
+
+def test_draws_of_the_server_are_codes_and_the_same_again(vllm_server: Server, codes: CodeSet) -> None:
+    drawn = Alternatives("sampling", 5, 1)
+    options: Any = {"base_url": vllm_server.base_url, "max_tokens": 40, "alternatives": drawn, "progress": False}
+    first, again = (build_engine("endpoint", **options).generate(["gout", "copd, htn"]) for _ in range(2))
+    assert [answer.samples for answer in first] == [answer.samples for answer in again]
+    for answer in first:
+        assert len({sample.text for sample in answer.samples}) > 1
+        assert set().union(*(split_codes(sample.text) for sample in answer.samples)) <= set(codes.codes)
+        assert all(sample.code_scores for sample in answer.samples)
 
 
 def test_the_command_line_asks_the_server(vllm_server: Server, codes: CodeSet, capsys: pytest.CaptureFixture[str]) -> None:

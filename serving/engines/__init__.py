@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from icd10cm.codeset import CodeSet
 from icd10cm.errors import EngineError
-from serving.engines.base import Engine, Generation
+from serving.engines.base import NO_ALTERNATIVES, Alternatives, Engine, Generation
 
-__all__ = ["Engine", "Generation", "build_engine", "choose_engine", "compare_release"]
+__all__ = ["Alternatives", "Engine", "Generation", "build_engine", "choose_engine", "compare_release"]
 
 ENGINES = ("auto", "transformers", "vllm", "endpoint")
 
@@ -18,7 +19,7 @@ def build_engine(
     engine: str = "auto",
     *,
     model: Path | None = None,
-    base_url: str | None = None,
+    base_url: str | Sequence[str] | None = None,
     model_name: str | None = None,
     code_file: Path | None = None,
     constrained: bool = True,
@@ -29,6 +30,8 @@ def build_engine(
     concurrency: int = 32,
     timeout: float = 120.0,
     retries: int = 4,
+    patience: float = 0.0,
+    alternatives: Alternatives = NO_ALTERNATIVES,
     progress: bool = True,
 ) -> Engine:
     """Return an engine, ready to generate.
@@ -36,28 +39,31 @@ def build_engine(
     Args:
         engine: one of `ENGINES`; `auto` is `choose_engine`'s choice.
         model: checkpoint folder, for every engine but `endpoint`.
-        base_url: of an OpenAI-compatible server, for `endpoint`.
-        model_name: name of the model on that server.
+        base_url: of an OpenAI-compatible server, for `endpoint`; several of the same model share the work.
+        model_name: name of the model on those servers.
         code_file: release to which answers are limited; the embedded one when None.
         constrained: whether answers are limited to existing codes.
         instruct: whether `endpoint` sends the instruction as a system message.
         max_tokens: the most tokens an answer may have.
         batch_size: prompts at a time, for `transformers`.
         dtype: `auto` or a torch type, for `transformers` and `vllm`.
-        concurrency: requests at a time, for `endpoint`.
+        concurrency: requests at a time at each server, for `endpoint`.
         timeout: seconds for one request, for `endpoint`.
         retries: of a request that failed in passing, for `endpoint`.
+        patience: seconds to wait when no server answers any more, for `endpoint`.
+        alternatives: other answers to give besides the greedy one; beams are for `transformers` alone.
         progress: whether to show a bar on stderr.
 
     Raises:
         CheckpointError, CodeFileError, EngineError: the model, the codes or the server cannot be used.
     """
     kind = choose_engine(engine, model, base_url)
+    check_alternatives(kind, alternatives.way)
     if kind == "endpoint":
         from serving.engines.endpoint_engine import EndpointEngine
 
         return EndpointEngine(
-            base_url or "",
+            base_url or (),
             model_name,
             constrained=constrained,
             instruct=instruct,
@@ -65,6 +71,8 @@ def build_engine(
             concurrency=concurrency,
             timeout=timeout,
             retries=retries,
+            patience=patience,
+            alternatives=alternatives,
             progress=progress,
         )
     from serving.checkpoint import check_checkpoint
@@ -77,7 +85,15 @@ def build_engine(
         from serving.hardware import check_head_size
 
         check_head_size(checkpoint)
-        return VllmEngine(checkpoint, code_file, constrained=constrained, max_tokens=max_tokens, dtype=dtype, progress=progress)
+        return VllmEngine(
+            checkpoint,
+            code_file,
+            constrained=constrained,
+            max_tokens=max_tokens,
+            dtype=dtype,
+            alternatives=alternatives,
+            progress=progress,
+        )
     from serving.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(
@@ -86,8 +102,15 @@ def build_engine(
         max_tokens=max_tokens,
         batch_size=batch_size,
         dtype=dtype,
+        alternatives=alternatives,
         progress=progress,
     )
+
+
+def check_alternatives(kind: str, way: str) -> None:
+    """Refuse what an engine cannot give. Raises `EngineError`."""
+    if way == "beam" and kind != "transformers":
+        raise EngineError(f"ranking: beam needs engine transformers, this is {kind}; take ranking: sampling")
 
 
 def compare_release(engine: Engine, codes: CodeSet) -> list[str]:
@@ -98,7 +121,7 @@ def compare_release(engine: Engine, codes: CodeSet) -> list[str]:
     return [f"the server answers with the codes of release {served}, but those of release {codes.release} are loaded"]
 
 
-def choose_engine(engine: str, model: Path | None, base_url: str | None) -> str:
+def choose_engine(engine: str, model: Path | None, base_url: str | Sequence[str] | None) -> str:
     """Return the engine to use: for `auto` a server where a URL is given, vLLM where there is a GPU, otherwise transformers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Transformers in this process: batched greedy generation, constrained or not, on a GPU or a CPU.
+"""Transformers in this process: batched greedy generation, constrained or not, on a GPU or a CPU; draws and beams besides.
 
 engine = TransformersEngine(Path("outputs/demo/stage2/model"), CodeSet.load())
 engine.generate(["T2DM w/ foot ulcer"])    # [Generation(text='E11.621', finish_reason='stop', score=…, error='')]
@@ -6,14 +6,16 @@ engine.generate(["T2DM w/ foot ulcer"])    # [Generation(text='E11.621', finish_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from icd10cm.codeset import CodeSet
-from icd10cm.constraining import AnswerState, mask_rows
-from serving.engines.base import Generation
-from serving.prompting import build_automaton, load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
+from serving.engines.base import NO_ALTERNATIVES, Alternatives, Generation, Sample
+from serving.engines.watchers import BeamWatcher, TokenWatcher, draw_uniforms, share_out
+from serving.prompting import AnswerReader, build_automaton, load_tokenizer, read_eos_ids, read_frame, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,7 @@ class TransformersEngine:
         max_tokens: int = 256,
         batch_size: int = 64,
         dtype: str = "auto",
+        alternatives: Alternatives = NO_ALTERNATIVES,
         progress: bool = True,
     ):
         """Load the checkpoint.
@@ -42,6 +45,7 @@ class TransformersEngine:
             max_tokens: the most tokens an answer may have.
             batch_size: prompts generated at a time.
             dtype: `auto` (bfloat16 on a GPU that has it, otherwise float32), or a torch type.
+            alternatives: other answers to give besides the greedy one.
             progress: whether to show a bar on stderr.
         """
         import torch
@@ -59,7 +63,9 @@ class TransformersEngine:
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(model), dtype=kind, local_files_only=True)
         self._model = loaded.to(self._device).eval()
         self._context = int(self._model.config.get_text_config().max_position_embeddings)
+        self._reader = AnswerReader(self._tokenizer, self._eos)
         self._max_tokens, self._batch_size, self._progress = max_tokens, batch_size, progress
+        self._alternatives = alternatives
         self._pad = self._eos[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
 
     def generate(self, texts: Sequence[str]) -> list[Generation]:
@@ -67,20 +73,66 @@ class TransformersEngine:
         from tqdm import tqdm
 
         prompts = tokenize(self._tokenizer, self._frame, texts)
-        answers: list[Generation | None] = [None] * len(texts)
-        for index, prompt in enumerate(prompts):
-            if len(prompt) >= self._context:
-                answers[index] = Generation("", "error", None, f"{len(prompt)} tokens, the model reads {self._context}")
-        order = sorted((i for i, answer in enumerate(answers) if answer is None), key=lambda i: (-len(prompts[i]), i))
-        with tqdm(total=len(order), desc="transformers", unit="text", leave=False, disable=not self._progress) as bar:
-            for start in range(0, len(order), self._batch_size):
-                batch = order[start : start + self._batch_size]
-                for index, answer in zip(batch, self._generate_batch([prompts[i] for i in batch]), strict=True):
-                    answers[index] = answer
+        answers = {
+            index: Generation("", "error", None, f"{len(prompt)} tokens, the model reads {self._context}")
+            for index, prompt in enumerate(prompts)
+        }
+        fitting = sorted((i for i in answers if len(prompts[i]) < self._context), key=lambda i: (-len(prompts[i]), i))
+        way, n, _ = self._alternatives
+        with tqdm(desc="transformers", unit="text", leave=False, disable=not self._progress) as bar:
+            bar.reset(total=len(fitting) * (1 if way == "none" else 2))
+            for batch in _split(fitting, self._batch_size):
+                answers |= zip(batch, self._answer_batch([prompts[i] for i in batch]), strict=True)
                 bar.update(len(batch))
-        return [answer for answer in answers if answer is not None]
+            for batch in _split(fitting if way != "none" else (), max(1, self._batch_size // n)):
+                write_others = self._draw_batch if way == "sampling" else self._search_batch
+                samples = write_others([texts[i] for i in batch], [prompts[i] for i in batch])
+                answers |= {i: answers[i]._replace(samples=others) for i, others in zip(batch, samples, strict=True)}
+                bar.update(len(batch))
+        return list(answers.values())
 
-    def _generate_batch(self, prompts: Sequence[list[int]]) -> list[Generation]:
+    def _answer_batch(self, prompts: Sequence[list[int]]) -> list[Generation]:
+        """Return the greedy answers."""
+        watcher = TokenWatcher(self._automaton, self._limit(prompts), max(map(len, prompts)))
+        return self._read_watched(prompts, watcher)
+
+    def _draw_batch(self, texts: Sequence[str], prompts: Sequence[list[int]]) -> list[tuple[Sample, ...]]:
+        """Return for each text answers drawn at temperature 1."""
+        _, n, seed = self._alternatives
+        repeated = [prompt for prompt in prompts for _ in range(n)]
+        draws = np.concatenate([draw_uniforms(seed, text, n, self._max_tokens) for text in texts])
+        watcher = TokenWatcher(self._automaton, self._limit(repeated), max(map(len, prompts)), draws)
+        drawn = self._read_watched(repeated, watcher)
+        samples = [Sample(one.text, one.finish_reason, 1 / n, one.code_scores) for one in drawn]
+        return [tuple(samples[start : start + n]) for start in range(0, len(samples), n)]
+
+    def _search_batch(self, _texts: Sequence[str], prompts: Sequence[list[int]]) -> list[tuple[Sample, ...]]:
+        """Return for each text the best answers of a beam search, best first."""
+        n, limits, width = self._alternatives.n, self._limit(prompts), max(map(len, prompts))
+        watcher = BeamWatcher(self._automaton, limits, width, n, self._eos)
+        # without a penalty for length, beams are ordered by their probability
+        beams = {"num_beams": n, "num_return_sequences": n, "length_penalty": 0.0, "early_stopping": False}
+        rows = self._write(prompts, limits, watcher, **beams)[:, width:].tolist()
+        searched = []
+        for text, limit in enumerate(limits):
+            ended = dict.fromkeys(tuple(self._end(tokens[:limit])) for tokens in rows[text * n : (text + 1) * n])
+            sums = {tokens: watcher.sum_logprobs(text, tokens) for tokens in ended}
+            found = sorted((tokens for tokens in sums if np.isfinite(sums[tokens])), key=lambda tokens: (-sums[tokens], tokens))
+            read = [self._reader.read(tokens, ()) for tokens in found]
+            shares = share_out([sums[tokens] for tokens in found]) if found else []
+            searched.append(tuple(Sample(one.text, one.finish_reason, share) for one, share in zip(read, shares, strict=True)))
+        return searched
+
+    def _read_watched(self, prompts: Sequence[list[int]], watcher: TokenWatcher) -> list[Generation]:
+        limits, width = self._limit(prompts), max(map(len, prompts))
+        written = self._write(prompts, limits, watcher)
+        watcher.score_last(written)
+        ended = [self._end(tokens[:limit]) for tokens, limit in zip(written[:, width:].tolist(), limits, strict=True)]
+        pairs = zip(ended, watcher.logprobs, strict=True)
+        return [self._reader.read(tokens, logprobs[: len(tokens)]) for tokens, logprobs in pairs]
+
+    def _write(self, prompts: Sequence[list[int]], limits: Sequence[int], watcher: Any, **options: Any) -> torch.Tensor:
+        """Return prompts and answers as tokens of shape (rows, longest)."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -90,52 +142,27 @@ class TransformersEngine:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             attention[row, width - len(prompt) :] = 1
-        limits = [min(self._max_tokens, self._context - len(prompt)) for prompt in prompts]
-        watcher = _Watcher(self._automaton, limits, width)
-        # the checkpoint's own generation settings (temperature, penalties) must not touch a greedy answer
-        self._model.generation_config = GenerationConfig(eos_token_id=self._eos, pad_token_id=self._pad, do_sample=False)
+        # the checkpoint's own generation settings (temperature, penalties) must not touch an answer
+        self._model.generation_config = GenerationConfig(
+            eos_token_id=self._eos, pad_token_id=self._pad, do_sample=False, **options
+        )
         with torch.inference_mode():
-            written = self._model.generate(
+            return self._model.generate(
                 input_ids=ids.to(self._device),
                 attention_mask=attention.to(self._device),
                 max_new_tokens=max(limits),
                 logits_processor=LogitsProcessorList([watcher]),
             )
-        watcher.score_last(written)
-        rows = zip(written[:, width:].tolist(), limits, watcher.logprobs, strict=True)
-        return [self._read_row(tokens[:limit], logprobs) for tokens, limit, logprobs in rows]
 
-    def _read_row(self, tokens: list[int], logprobs: list[float]) -> Generation:
-        end = next((place for place, token in enumerate(tokens, 1) if token in self._eos), len(tokens))
-        return read_answer_tokens(self._tokenizer, self._eos, tokens[:end], sum(logprobs[:end]))
+    def _limit(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Return the most tokens that each answer may have."""
+        return [min(self._max_tokens, self._context - len(prompt)) for prompt in prompts]
+
+    def _end(self, tokens: list[int]) -> list[int]:
+        """Return the tokens up to the first that ends an answer, that one included."""
+        return tokens[: next((place for place, token in enumerate(tokens, 1) if token in self._eos), len(tokens))]
 
 
-class _Watcher:
-    """A logits processor: masks what leaves the code set and notes the log-probability, unmasked, of each token written."""
-
-    def __init__(self, automaton: Any, limits: Sequence[int], width: int):
-        self._answers = [AnswerState(automaton, limit) for limit in limits] if automaton else []
-        self._width = width
-        self._last: torch.Tensor | None = None
-        self.logprobs: list[list[float]] = [[] for _ in limits]
-
-    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return the masked copy of `scores` (batch, vocabulary) for the tokens `ids` (batch, prompt and answer so far)."""
-        self.score_last(ids)
-        self._last = scores
-        if not self._answers:
-            return scores
-        for answer, tokens in zip(self._answers, ids[:, self._width :].tolist(), strict=True):
-            answer.follow(tokens)
-        masked = scores.clone()
-        mask_rows(masked, range(len(masked)), [answer.allowed() for answer in self._answers])
-        return masked
-
-    def score_last(self, ids: torch.Tensor) -> None:
-        """Note the log-probability of the last token of each row of `ids`."""
-        if self._last is None:
-            return
-        chosen = self._last.gather(1, ids[:, -1:])[:, 0] - self._last.logsumexp(1)
-        for logprobs, value in zip(self.logprobs, chosen.tolist(), strict=True):
-            logprobs.append(value)
-        self._last = None
+def _split(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

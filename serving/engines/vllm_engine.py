@@ -1,4 +1,4 @@
-"""vLLM in this process: the same greedy answers as `transformers_engine`, many times faster on a GPU."""
+"""vLLM in this process: the same greedy answers as `transformers_engine`, many times faster on a GPU; draws besides."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from serving.checkpoint import Checkpoint
-from serving.engines.base import Generation
+from serving.engines.base import NO_ALTERNATIVES, Alternatives, Generation, Sample, derive_seed
 from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build, round_rank
-from serving.prompting import load_tokenizer, read_answer_tokens, read_eos_ids, read_frame, tokenize
+from serving.prompting import AnswerReader, load_tokenizer, read_eos_ids, read_frame, tokenize
+
+LONGEST_CONTEXT = 8192
+"""Tokens of a prompt and its answer, where the checkpoint reads more."""
 
 
 class VllmEngine:
@@ -27,6 +30,7 @@ class VllmEngine:
         max_tokens: int = 256,
         dtype: str = "auto",
         gpu_memory_utilization: float = 0.85,
+        alternatives: Alternatives = NO_ALTERNATIVES,
         progress: bool = True,
     ):
         """Load the checkpoint into vLLM.
@@ -38,6 +42,7 @@ class VllmEngine:
             max_tokens: the most tokens an answer may have.
             dtype: `auto` (the checkpoint's own), or a torch type.
             gpu_memory_utilization: share of the GPU's memory to use.
+            alternatives: other answers to give besides the greedy one: none or draws.
             progress: whether to show a bar on stderr.
         """
         os.environ.update(build_vllm_environment(code_file))
@@ -45,10 +50,12 @@ class VllmEngine:
         from vllm import LLM
 
         model = checkpoint.path
-        self._context = min(checkpoint.context, 8192)
+        self._context = min(checkpoint.context, LONGEST_CONTEXT)
         options: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
         if is_cpu_build():
             options = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
+            # prompts read in pieces rewind the generators of seeded draws, which on a CPU fails
+            options |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, self._context)}
         options["dtype"] = checkpoint.dtype if dtype == "auto" else dtype
         if checkpoint.base:
             options |= {"enable_lora": True, "max_lora_rank": round_rank(checkpoint.rank)}
@@ -63,27 +70,44 @@ class VllmEngine:
         )
         self._tokenizer = load_tokenizer(model)
         self._frame = read_frame(self._tokenizer, model)
-        self._eos = read_eos_ids(self._tokenizer, model)
-        self._max_tokens, self._progress = max_tokens, progress
+        self._reader = AnswerReader(self._tokenizer, read_eos_ids(self._tokenizer, model))
+        self._max_tokens, self._alternatives, self._progress = max_tokens, alternatives, progress
 
     def generate(self, texts: Sequence[str]) -> list[Generation]:
         """Return one completion per text, in order; a text that leaves no room for an answer gives an `error`."""
-        from vllm import SamplingParams
-        from vllm.inputs import TokensPrompt
-        from vllm.lora.request import LoRARequest
-
         prompts = tokenize(self._tokenizer, self._frame, texts)
         fitting = [index for index, prompt in enumerate(prompts) if len(prompt) < self._context]
         answers = [
             Generation("", "error", None, f"{len(prompt)} tokens, the model reads {self._context}") for prompt in prompts
         ]
+        written = self._write([prompts[index] for index in fitting], [{"temperature": 0}] * len(fitting))
+        drawn: list[tuple[Sample, ...]] = [()] * len(fitting)
+        way, n, seed = self._alternatives
+        if way == "sampling":
+            draws = [{"temperature": 1, "n": n, "seed": derive_seed(seed, texts[index])} for index in fitting]
+            drawn = [
+                tuple(Sample(one.text, one.finish_reason, 1 / n, one.code_scores) for one in others)
+                for others in self._write([prompts[index] for index in fitting], draws)
+            ]
+        for index, (answer,), samples in zip(fitting, written, drawn, strict=True):
+            answers[index] = answer._replace(samples=samples)
+        return answers
+
+    def _write(self, prompts: Sequence[list[int]], options: Sequence[dict[str, Any]]) -> list[list[Generation]]:
+        """Return for each prompt the answers that its `options` ask for."""
+        from vllm import SamplingParams
+        from vllm.inputs import TokensPrompt
+        from vllm.lora.request import LoRARequest
+
         outputs = self._llm.generate(
-            [TokensPrompt(prompt_token_ids=prompts[index]) for index in fitting],
-            SamplingParams(temperature=0, max_tokens=self._max_tokens, logprobs=0, detokenize=False),
+            [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts],
+            [SamplingParams(max_tokens=self._max_tokens, logprobs=0, detokenize=False, **chosen) for chosen in options],
             use_tqdm=self._progress,
             lora_request=LoRARequest("adapter", 1, self._adapter) if self._adapter else None,
         )
-        for index, output in zip(fitting, outputs, strict=True):
-            written = output.outputs[0]
-            answers[index] = read_answer_tokens(self._tokenizer, self._eos, list(written.token_ids), written.cumulative_logprob)
-        return answers
+        return [[self._read(written) for written in output.outputs] for output in outputs]
+
+    def _read(self, written: Any) -> Generation:
+        tokens = list(written.token_ids)
+        logprobs = [step[token].logprob for step, token in zip(written.logprobs, tokens, strict=True)]
+        return self._reader.read(tokens, logprobs)
