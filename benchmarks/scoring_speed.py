@@ -56,7 +56,8 @@ def main() -> None:
     print(f"{settings.notes:,} notes of {settings.codes} codes, {len(trained):,} codes seen in training")
     print(f"{overall['n_patients']:,} patients, {settings.n_boot:,} resamples, {groups} groups in {kinds} breakdowns")
     print(f"micro F1 {overall['micro_f1']}")
-    print(f"{seconds:.1f} s, {worked:.1f} s of them at work; peak memory {peak / 1024:,.0f} MB, {before / 1024:,.0f} MB of it the predictions")
+    print(f"{seconds:.1f} s, {worked:.1f} s of them at work")
+    print(f"peak memory {peak / 1024:,.0f} MB, {before / 1024:,.0f} MB of it the predictions")
 
 
 def draw_predictions(codes: CodeSet, n_notes: int, n_codes: int, n_ranked: int) -> list[Prediction]:

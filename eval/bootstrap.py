@@ -7,7 +7,9 @@ predictions files over the same examples (sorted alike, as `eval.score` does) ar
 Two kinds of values are no percentiles of the resamples. Where a share is 0 or 1 all resamples are the same, and the exact
 binomial interval over units stands in for an interval without width. And means over codes are reflected (`2 * value -
 percentile`): rare codes shift every resample to one side of the value just as they shifted the value, and plain percentiles
-double that error (@@@).
+double that error. With 8 positives of the rarest of 100 codes percentiles held the true macro F1 68 times in 100, reflected
+ones 94; bias-corrected percentiles (BCa) 91, since they run out of resamples. With one positive a code nothing helps
+(`benchmarks/interval_coverage.py`).
 """
 
 from __future__ import annotations

@@ -85,13 +85,16 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
     def measure(name: str, label: str, *engine: str) -> list[list[str]]:
         predictions = out / name / "predictions.jsonl"
         predict = [*python, "eval.predict", "--data", str(test), "--output", str(predictions), "--label", label, *engine]
-        return [predict, [*python, "eval.score", str(predictions), "--output", str(out / name / "scores.json")]]
+        score = [*python, "eval.score", str(predictions), "--output", str(out / name / "scores.json")]
+        return [predict, [*score, "--train", str(data / "train.parquet")]]
 
     def train(stage: str, config: Path, *more: str) -> list[str]:
         return [*launch, "--config", str(config), "--data", str(data), "--output_dir", str(out / stage / "model"), *more]
 
     first, second = str(out / "stage1" / "model"), str(out / "stage2" / "model")
     scores = [str(out / name / "scores.json") for name in ("stage1", "stage2", "floor")]
+    against_floor = [str(out / name / "predictions.jsonl") for name in ("stage2", "floor")]
+    paired, curves = out / "paired.json", ["--training", first, "--training", second]
     return [
         (
             "Writing examples from ICD-10-CM: titles, and the ways people really write them",
@@ -108,7 +111,13 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
             "Measuring the floor: the nearest title, without any training",
             measure("floor", "floor", "--engine", "floor", "--floor-codes", "data"),
         ),
-        ("Drawing the report", [[*python, "eval.report", *scores, "--output", str(out / "report.html")]]),
+        (
+            "Drawing the report, with the cases that the model or the floor alone gets right",
+            [
+                [*python, "eval.paired", *against_floor, "--output", str(paired)],
+                [*python, "eval.report", *scores, "--paired", str(paired), *curves, "--output", str(out / "report.html")],
+            ],
+        ),
     ]
 
 

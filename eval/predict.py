@@ -37,6 +37,9 @@ from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.engines import Alternatives, Engine, Generation, build_engine, check_alternatives, choose_engine, compare_release
 from serving.engines.vllm_engine import LONGEST_CONTEXT
 
+_SHOWN = 300
+"""Characters of a text that a dry run shows."""
+
 
 class PredictSettings(Settings):
     """What to answer, and who answers."""
@@ -172,7 +175,7 @@ def _describe(settings: PredictSettings, kind: str, examples: Sequence[Example],
     if settings.long_text != "whole":
         print(f"would cut {cutter.n_cut:,} of the texts ({settings.long_text}), so that {cutter.n_parts:,} texts are asked")
     print(f"would write {settings.output} and {settings.output.with_name('run.json')}")
-    shown = "(restricted, not shown)" if inherit_header(settings.data)["restricted"] else repr(examples[0].text)
+    shown = "(restricted, not shown)" if inherit_header(settings.data)["restricted"] else repr(examples[0].text[:_SHOWN])
     print(f"first: {shown} -> {', '.join(examples[0].codes)}")
 
 

@@ -5,7 +5,7 @@
         --validation outputs/validation/predictions.jsonl
 
 20,000 notes of 10 codes with rankings of 20, with everything that is on by default, take 13 s of one core and 0.4 GB, without
-rankings 11 s (`benchmarks/scoring_speed.py`); reading them takes some more. About half are the resamples of 37 groups, shared
+rankings 11 s (`benchmarks/scoring_speed.py`), the whole command 17 s. About half are the resamples of 37 groups, shared
 alike by drawing, sparse products of weights with the counts of each code, and means over codes; the rest is counting, sorting
 mistakes and areas under the curve. Exact areas for each resample would be dearest by far, hence their linear part
 (`eval.ranked`).
@@ -126,6 +126,8 @@ def build_scores(
         trained: how many training examples each code has; without it nothing is broken down by frequency.
         fitted: what a threshold and a calibration are fitted on; without it there are none.
     """
+    from tqdm import tqdm
+
     ordered = sorted(predictions, key=lambda prediction: prediction.id)
     cases, source = build_cases(ordered), find_score_source(header)
     masks = {name: np.array([p.scenario == name for p in ordered]) for name in SCENARIOS}
@@ -140,15 +142,19 @@ def build_scores(
 
     def score_part(group: Group) -> dict[str, Any]:
         scored = score_rows(group.rows, group.cases, areas=False)
+        bar.update()
         return {"label": group.label, "small": group.cases.n < SMALL, **scored}
 
     groups = list_groups(ordered, cases, trained)
+    bar = tqdm(total=sum(map(len, groups.values())), desc="scoring", unit="group", leave=False, disable=None)
+    with bar:
+        breakdowns = {dimension: [score_part(group) for group in parts] for dimension, parts in groups.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "header": dict(header),
         "scoring": {
             **resampling._asdict(),
-            "interval": f"bootstrap over {cases.unit}, percentiles, {LEVEL:.0%}",
+            "interval": f"bootstrap over {cases.unit}, percentiles (macro rates reflected), {LEVEL:.0%}",
             "unit": cases.unit,
             "release": codes.release,
             "score_source": source,
@@ -156,7 +162,7 @@ def build_scores(
         "scenarios": {name: score_rows(rows, restrict(cases, rows), areas=True) for name, rows in masks.items()},
         "overall": overall,
         "closed_set": score_closed(ordered, cases, codes, resampling),
-        "breakdowns": {dimension: [score_part(group) for group in parts] for dimension, parts in groups.items()},
+        "breakdowns": breakdowns,
         "thresholded": score_thresholded(ordered, fitted, codes, resampling) if fitted else None,
         "calibration": _calibrate(ordered, source, fitted),
         "confusion": [list(row) for row in count_confusions(mistakes)],

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from data_gen.examples import Example
 from finetune.tokens import load_tokens, tokenize
 from icd10cm.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+_ROWS_AT_ONCE = 1000
 
 
 def fit_rows(
@@ -42,9 +46,13 @@ def fit_rows(
     if too_long == "drop":
         kept = [example for place, example in enumerate(examples) if place not in places]
     else:
-        kept = [
-            shorten(example, tokenizer, max_length) if place in places else example for place, example in enumerate(examples)
-        ]
+        kept = list(examples)
+        for start in tqdm(
+            range(0, len(over), _ROWS_AT_ONCE), desc="shortening", leave=False, disable=len(over) <= _ROWS_AT_ONCE
+        ):
+            chosen = over[start : start + _ROWS_AT_ONCE]
+            for place, shortened in zip(chosen, shorten([examples[p] for p in chosen], tokenizer, max_length), strict=True):
+                kept[place] = shortened
     return kept, load_tokens(kept, tokenizer), len(over)
 
 
@@ -55,24 +63,26 @@ def count_tokens(tokens: Dataset) -> list[int]:
     return pc.list_value_length(tokens.with_format("arrow")[:]["input_ids"]).to_pylist()
 
 
-def shorten(example: Example, tokenizer: Any, max_length: int) -> Example:
-    """Return the example with as much of its text, from the start, as fits into `max_length` tokens.
+def shorten(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Example]:
+    """Return examples with as much of their texts, from the start, as fits into `max_length` tokens, to a token or two.
+
+    Each round cuts off as many tokens of a text as its row has too many; the second or third finds that all fit.
 
     Raises:
-        DataError: it does not fit without any text.
+        DataError: one does not fit without any text.
     """
-    fits, too_many = 0, len(example.text)
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if _count(example, middle, tokenizer) <= max_length:
-            fits = middle
-        else:
-            too_many = middle
-    if not fits and _count(example, 0, tokenizer) > max_length:
-        raise DataError(f"example {example.id}: its codes alone are longer than max_length {max_length} tokens; raise it")
-    return example._replace(text=example.text[:fits])
-
-
-def _count(example: Example, n_letters: int, tokenizer: Any) -> int:
-    ((ids, _),) = tokenize([example._replace(text=example.text[:n_letters])], tokenizer)
-    return len(ids)
+    offsets = tokenizer([e.text for e in examples], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    ends = [[0, *(end for _, end in row)] for row in offsets]
+    kept = [len(row) - 1 for row in ends]
+    shortened = list(examples)
+    while True:
+        lengths = [len(ids) for ids, _ in tokenize(shortened, tokenizer)]
+        over = [place for place, length in enumerate(lengths) if length > max_length]
+        if not over:
+            return shortened
+        for place in over:
+            if not kept[place]:
+                name = examples[place].id
+                raise DataError(f"example {name}: its codes alone are longer than max_length {max_length} tokens; raise it")
+            kept[place] = max(kept[place] - (lengths[place] - max_length), 0)
+            shortened[place] = examples[place]._replace(text=examples[place].text[: ends[place][kept[place]]])

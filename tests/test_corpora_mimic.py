@@ -332,7 +332,7 @@ GOOD = b'1-DS-1,1,1,DS,1,,,"Chief Complaint:\nsecret word\nPast Medical History:
         ("discharge", "cut", "not a whole gzip file"),
         ("discharge", HEAD + GOOD, "cannot be read as gzip"),
         ("discharge", gzip.compress(HEAD + GOOD * 3 + b'2-DS-1,2,2,DS,1,,,secret, "x",\n'), "row 5: no row with the columns"),
-        ("discharge", gzip.compress(HEAD + GOOD + b'2-DS-1,2,2,DS,1,,,"secret"x\n'), "row 3: no row with the columns"),
+        ("discharge", gzip.compress(HEAD + GOOD + b'2-DS-1,secret\n'), "row 3: no row with the columns"),
         ("discharge", gzip.compress(HEAD + GOOD + b'2-DS-1,2,2,DS,1,,,"secret \xff\xfe"\n'), "not UTF-8"),
         ("discharge", gzip.compress(HEAD.replace(b"hadm_id", b"stay") + GOOD), "has no column hadm_id; found note_id"),
         ("diagnoses_icd", "cut", "not a whole gzip file"),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import ChatServer, start_chat
 from eval_cases import predict as by_hand
 from eval_cases import write_run
-from test_engines_endpoint import Api, Handler
 from test_serving_middleware import Recorder, post
 
 from data_gen import generate
@@ -175,25 +174,16 @@ def test_serving_warns_of_a_checkpoint_of_another_release(
     assert "warning" not in capsys.readouterr().err
 
 
-class OldHandler(Handler):
-    """Answers as a server of ours does that has the codes of 2024."""
-
-    def answer(self, status: int, content: Any, **headers: str) -> None:
-        super().answer(status, content, **{RELEASE_HEADER.replace("-", "_"): "2024"}, **headers)
-
-
 @pytest.fixture
-def old_server() -> Iterator[Api]:
-    server = Api()
-    server.RequestHandlerClass = OldHandler
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def old_server() -> Iterator[ChatServer]:
+    """A server that has the codes of 2024."""
+    with start_chat() as server:
+        server.release = "2024"
+        yield server
 
 
 def test_code_warns_of_a_server_or_checkpoint_of_another_release(
-    old_server: Api, code_file: str, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    old_server: ChatServer, code_file: str, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = "warning: the server answers with the codes of release 2024, but those of release 2026 are loaded"
     assert code.run(["i10", "--base-url", old_server.url]) == 0
@@ -219,7 +209,7 @@ def test_set(tmp_path: Path) -> Path:
 
 
 def test_predicting_warns_of_data_of_another_release_and_counts_what_is_lost(
-    test_set: Path, old_server: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    test_set: Path, old_server: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out" / "predictions.jsonl"
     assert predict.run(["--base-url", old_server.url, "--data", str(test_set), "--output", str(output)]) == 0

@@ -1,15 +1,21 @@
 """MIMIC-IV (v2.2, v3.1) as records: discharge summaries with the ICD-10 diagnoses of their admissions.
 
 One text per admission: of several discharge summaries the longest counts (of equally long ones the latest), since the codes
-are those of the whole stay; addenda do not. Codes are in the order of `seq_num`, principal first. Notes are read once, by
-DuckDB, into a staged file; only texts whose admission has ICD-10 diagnoses are in it.
+are those of the whole stay; addenda do not. Codes are in the order of `seq_num`, principal first. Notes are read once, a few MB
+at a time, into a staged file, and joined by DuckDB; only texts whose admission has ICD-10 diagnoses are in it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from eval.corpora.clinical import HEADING, SAMPLE, check_columns, check_sample
 from eval.corpora.code_reader import CodeReader
@@ -22,6 +28,7 @@ from eval.corpora.tables import (
     find_table,
     open_tables,
     quote,
+    read_batches,
     read_columns,
     show_progress,
     write_scan,
@@ -41,8 +48,10 @@ _DIAGNOSES = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
 _NOTES = ("note_id", "subject_id", "hadm_id", "text")
 _PATIENTS = ("subject_id", "gender", "anchor_age", "anchor_year")
 _ADMISSIONS = ("hadm_id", "admittime", "admission_type", "insurance", "language", "race")
-_STAGED_ROWS = 4096
-_HAS_TEXT = r"coalesce(regexp_matches(text, '\S'), false)"
+_STAGED = pa.schema(
+    [(name, pa.string()) for name in ("id", "patient", "stay", "kind", "number")]
+    + [("written", pa.bool_()), ("n", pa.int32()), ("text", pa.string())]
+)
 
 _FATES = {
     "no_stay": "dropped: no admission id",
@@ -74,7 +83,7 @@ def gather(settings: CorpusSettings, work: Path, ledger: Ledger) -> Iterator[Rec
     """Yield a record for each discharge summary that counts; texts and tables are kept in `work`."""
     tables = find_tables(settings)
     with open_tables(work, settings.memory_limit, settings.threads) as connection, explain_errors(work):
-        check_notes(connection, tables)
+        check_notes(tables)
         read_diagnoses(connection, tables.diagnoses, ledger)
         read_procedures(connection, tables.procedures, ledger)
         stage_notes(connection, tables.notes, work)
@@ -93,7 +102,7 @@ def preview(settings: CorpusSettings, work: Path, ledger: Ledger, codeset: CodeS
     tables = find_tables(settings)
     reader = CodeReader(codeset, settings.map_retired, settings.code_map)
     with open_tables(work, settings.memory_limit, settings.threads) as connection:
-        check_notes(connection, tables)
+        check_notes(tables)
         read_diagnoses(connection, tables.diagnoses, ledger)
         for code, number in fetch_rows(
             connection, "SELECT code, count(*) FROM diagnoses WHERE icd10 GROUP BY code ORDER BY code"
@@ -112,15 +121,13 @@ def find_tables(settings: CorpusSettings) -> Tables:
     return Tables(diagnoses, notes, patients, admissions, procedures)
 
 
-def check_notes(connection: DuckDBPyConnection, tables: Tables) -> None:
+def check_notes(tables: Tables) -> None:
     """Refuse a file of notes that has not the right columns, or holds other texts. Raises `DataError`."""
     columns = read_columns(tables.notes)
     check_columns(columns, tables.notes)
-    scan = write_scan(tables.notes, columns, _NOTES)
-    with explain_errors(tables.notes):
-        query = f"SELECT text FROM {scan} WHERE {_HAS_TEXT} LIMIT {SAMPLE}"
-        texts = [text for (text,) in fetch_rows(connection, query)]
-    check_sample(texts, tables.notes, need_headings=True)
+    batches = read_batches(tables.notes, columns, _NOTES)
+    texts = (text for batch in batches for text in batch.column("text").to_pylist() if text and text.strip())
+    check_sample(list(itertools.islice(texts, SAMPLE)), tables.notes, need_headings=True)
 
 
 def read_diagnoses(connection: DuckDBPyConnection, path: Path, ledger: Ledger) -> None:
@@ -167,17 +174,34 @@ def read_procedures(connection: DuckDBPyConnection, path: Path | None, ledger: L
 def stage_notes(connection: DuckDBPyConnection, path: Path, folder: Path) -> None:
     """Write the notes into the staged file, each text only where its admission has ICD-10 diagnoses."""
     columns = read_columns(path)
-    scan = write_scan(path, columns, _NOTES)
-    kind = "coalesce(trim(note_type), 'DS')" if "note_type" in columns else "'DS'"
-    number = "TRY_CAST(trim(note_seq) AS INTEGER)" if "note_seq" in columns else "0"
-    with explain_errors(path), show_progress(connection, path.name):
-        connection.execute(
-            f"""COPY (SELECT coalesce(nullif(trim(note_id), ''), 'note of ' || trim(hadm_id)) AS id,
-            {_read_id("subject_id")} AS patient, {_read_id("hadm_id")} AS stay,
-            {kind} AS kind, {number} AS number, {_HAS_TEXT} AS written, length(text) AS n,
-            CASE WHEN {_read_id("hadm_id")} IN (SELECT stay FROM stays) THEN text END AS text FROM {scan})
-            TO {quote(str(folder / TEXTS))} (FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE {_STAGED_ROWS})"""
-        )
+    coded = pa.array([str(stay) for (stay,) in fetch_rows(connection, "SELECT stay FROM stays")], pa.string())
+    wanted = [*_NOTES, *(name for name in ("note_type", "note_seq") if name in columns)]
+    bar = tqdm(desc=path.name, unit=" notes", mininterval=1, delay=1)
+    with pq.ParquetWriter(folder / TEXTS, _STAGED, compression="lz4") as writer, bar:
+        for batch in read_batches(path, columns, wanted):
+            writer.write_batch(_stage_batch(batch, coded))
+            bar.update(len(batch))
+
+
+def _stage_batch(batch: pa.RecordBatch, coded: pa.Array) -> pa.RecordBatch:
+    """Return a batch of notes as it is staged; an id that another program saved as 20000001.0 is 20000001."""
+    text = batch.column("text")
+    patient, stay = (
+        pc.replace_substring_regex(pc.utf8_trim_whitespace(batch.column(name)), r"\.0+$", "")
+        for name in ("subject_id", "hadm_id")
+    )
+    nothing = pa.nulls(len(batch), pa.string())
+    found = {
+        "id": pc.utf8_trim_whitespace(batch.column("note_id")),
+        "patient": patient,
+        "stay": stay,
+        "kind": pc.utf8_trim_whitespace(batch.column("note_type")) if "note_type" in batch.schema.names else nothing,
+        "number": batch.column("note_seq") if "note_seq" in batch.schema.names else nothing,
+        "written": pc.fill_null(pc.match_substring_regex(text, r"\S"), False),
+        "n": pc.utf8_length(text),
+        "text": pc.if_else(pc.is_in(stay, value_set=coded), text, nothing),
+    }
+    return pa.RecordBatch.from_pydict(found, schema=_STAGED)
 
 
 def judge_notes(connection: DuckDBPyConnection, folder: Path, ledger: Ledger) -> None:
@@ -186,11 +210,14 @@ def judge_notes(connection: DuckDBPyConnection, folder: Path, ledger: Ledger) ->
     connection.execute(
         f"""CREATE TABLE notes AS
         WITH judged AS (
-            SELECT file_row_number AS row, id, n.patient, n.stay, number, n, CASE
-                WHEN n.stay IS NULL THEN 'no_stay' WHEN NOT coalesce(written, false) THEN 'no_text'
-                WHEN kind <> 'DS' THEN 'addendum' WHEN s.stay IS NULL THEN 'uncoded'
+            SELECT row, id, n.patient, n.stay, number, n, CASE
+                WHEN n.stay IS NULL THEN 'no_stay' WHEN NOT written THEN 'no_text' WHEN kind <> 'DS' THEN 'addendum'
+                WHEN s.stay IS NULL THEN 'uncoded'
                 WHEN s.patients > 1 OR n.patient IS DISTINCT FROM s.patient THEN 'other_patient' END AS fate
-            FROM (SELECT * EXCLUDE (text) FROM {staged}) n LEFT JOIN stays s ON n.stay = s.stay),
+            FROM (SELECT file_row_number AS row, coalesce(nullif(id, ''), 'note of ' || stay) AS id,
+                TRY_CAST(patient AS BIGINT) AS patient, TRY_CAST(stay AS BIGINT) AS stay, coalesce(kind, 'DS') AS kind,
+                TRY_CAST(trim(number) AS INTEGER) AS number, written, n FROM {staged}) n
+            LEFT JOIN stays s ON n.stay = s.stay),
         once AS (
             SELECT * REPLACE (CASE WHEN fate IS NULL AND row_number() OVER (PARTITION BY id, fate ORDER BY row) > 1
                 THEN 'repeated' ELSE fate END AS fate) FROM judged)

@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import pyarrow as pa
+import pyarrow.csv
 from tqdm import tqdm
 
 from icd10cm.errors import ConfigError, DataError
@@ -20,9 +22,9 @@ from icd10cm.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_LONGEST_LINE = 4 * 1024 * 1024
+_LONGEST_LINE = 2 * 1024 * 1024
 _FETCHED = 5000
-_READ = 1 << 24
+_READ, _BLOCK = 1 << 24, 1 << 23
 _NO_ROOM = re.compile(r"no space left|disk quota|max_temp_directory_size|could not write|file too large", re.IGNORECASE)
 
 
@@ -64,8 +66,16 @@ def read_columns(path: Path) -> list[str]:
     return [name.strip() for name in next(csv.reader([line]), [])]
 
 
+def check_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a file that lacks a column or ends inside quotes. Raises `DataError`."""
+    absent = [name for name in wanted if name not in columns]
+    if absent:
+        raise DataError(f"{path}: has no column {', '.join(absent)}; found {', '.join(columns)[:200]}")
+    check_end(path)
+
+
 def check_end(path: Path) -> None:
-    """Refuse a plain CSV file that ends inside quotes: DuckDB passes over its last row without a word. Raises `DataError`."""
+    """Refuse a plain CSV file that ends inside quotes: no reader says a word of its last row. Raises `DataError`."""
     if path.suffix == ".gz":
         return
     quotes = 0
@@ -82,15 +92,47 @@ def write_scan(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> str
     The parallel reader takes a line end inside quotes for the end of a row when a part of the file begins there, and notes
     are full of them; so one thread reads.
     """
-    check_end(path)
-    absent = [name for name in wanted if name not in columns]
-    if absent:
-        raise DataError(f"{path}: has no column {', '.join(absent)}; found {', '.join(columns)[:200]}")
+    check_columns(path, columns, wanted)
     types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in columns)
     return (
         f"read_csv({quote(str(path))}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"', nullstr='', "
         f"parallel=false, max_line_size={_LONGEST_LINE}, columns={{{types}}})"
     )
+
+
+def read_batches(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns of a CSV file as text, 8 MB at a time; what is blank is null.
+
+    Arrow reads texts of many lines in bounded memory; DuckDB's reader keeps all of a compressed file (1.3 GB of a 3 GB one)
+    before it gives up.
+
+    Raises:
+        DataError: a column is missing, the file is cut short or not UTF-8, or a row has not the columns of the first line.
+    """
+    check_columns(path, columns, wanted)
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()),
+        include_columns=list(wanted),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )
+    try:
+        yield from pa.csv.open_csv(
+            path,
+            # with several threads rows would not be named in errors
+            read_options=pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=convert,
+        )
+        return
+    except pa.ArrowInvalid as error:
+        message = str(error)
+    except OSError as error:
+        message = str(error)
+        if "compressed" not in message and "zlib" not in message.lower():
+            raise
+    _explain(path, message)
 
 
 def quote(text: str) -> str:
@@ -124,15 +166,20 @@ def explain_errors(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: the tables need more than 'memory_limit'; raise it, to 3GB for one")
     if "INTERRUPT" in message:
         raise KeyboardInterrupt
-    if "gzip" in message.lower():
+    _explain(path, message)
+
+
+def _explain(path: Path, message: str) -> NoReturn:
+    """Say what a reader of CSV says, without the row that it shows."""
+    if re.search(r"gzip|compressed|zlib", message, re.IGNORECASE):
         raise DataError(f"{path}: not a whole gzip file (cut short or damaged); download it again")
     # DuckDB counts rows, whatever it calls them: a note has many lines
-    row = re.search(r"CSV Error on Line: (\d+)", message)
+    row = re.search(r"(?:CSV Error on Line: |Row #)(\d+)", message)
     where = f"{path}, row {row[1]}" if row else f"{path}"
     kind = "not UTF-8" if re.search(r"unicode|utf-?8", message, re.IGNORECASE) else "no row with the columns of the first line"
     if row or "csv" in message.lower() or kind == "not UTF-8":
         raise DataError(f"{where}: {kind}; the file is damaged or was saved by another program: take it as it was published")
-    raise DataError(f"{path}: DuckDB cannot read it ({message.split(':')[0]}); take the file as it was published")
+    raise DataError(f"{path}: cannot be read ({message.split(':')[0][:40]}); take the file as it was published")
 
 
 def fetch_rows(connection: DuckDBPyConnection, query: str) -> Iterator[tuple[Any, ...]]:

@@ -17,8 +17,8 @@ _ESTIMATED = re.compile(r"[^\W\d_]{1,5}|\d{1,3}|_+|[^\w\s]|\n+")
 def estimate_tokens(text: str) -> Spans:
     """Return where tokens would be: each begun five letters or three digits, each other sign, each run of line ends.
 
-    Without a tokenizer at hand: 247 English case reports have 3.8 characters to such a token; vocabularies of 100,000 and more
-    tokens come to four and more on English prose, so a text rather has fewer tokens than this says.
+    CodiEsp's English case reports have 3.8 characters to such a token. Tokenizers differ, so leave room below what a model
+    reads, or name its tokenizer.
     """
     return [match.span() for match in _ESTIMATED.finditer(text)]
 
