@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
-from eval.bootstrap import bootstrap
-from eval.cases import Cases, Ranks
 from eval.metrics import measure
-from eval.tally import count
+from eval.scoring.bootstrap import bootstrap
+from eval.scoring.cases import Cases, Ranks
+from eval.scoring.tally import count
 
 METRICS = ("exact_match", "micro_f1", "macro_f1", "macro_precision", "macro_recall", "jaccard", "map", "auc_micro", "auc_macro")
 N_CODES_A_NOTE = 3

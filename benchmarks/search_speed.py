@@ -140,7 +140,7 @@ def build_floor(codes: CodeSet) -> Callable[[Sequence[str]], Iterator[list[str]]
     """Return the same for the floor: the ten titles with the highest cosine, those of equals in the order of the codes."""
     import numpy as np
 
-    from eval.floor import Floor
+    from eval.floors.titles import Floor
 
     floor = Floor(codes, progress=False)
 

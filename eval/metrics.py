@@ -7,7 +7,7 @@ Sets of codes, order ignored. A code that was written but is not billable counts
 one that is right nowhere in the group (open set). A match needs a complete answer, so a truncated one never matches. micro
 pools the counts of all codes; macro is the mean of the per-code values over the codes with a positive in the group (Edin et
 al. 2023). CAML's macro F1, the harmonic mean of macro precision and macro recall, is another number and stands beside it.
-A ratio without a denominator is 0. Ranked metrics: `eval.ranked`.
+A ratio without a denominator is 0. Ranked metrics: `eval.scoring.ranked`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eval.ranked import DEPTHS
-from eval.tally import Sums, Tally, divide, weigh
+from eval.scoring.ranked import DEPTHS
+from eval.scoring.tally import Sums, Tally, divide, weigh
 
 Metric = Callable[[Sums], np.ndarray]
 

@@ -16,13 +16,13 @@ import numpy as np
 from pydantic import Field, FilePath
 
 from data_gen.examples import SCENARIOS
-from eval.bootstrap import LEVEL, REFLECTED, Resampling, find_interval, resample
-from eval.cases import Cases, build_cases, restrict
-from eval.checks import Run, read_run, show
 from eval.metrics import measure, measure_weighted
 from eval.predictions import Prediction
-from eval.tally import Tally, count
-from eval.taxonomy import find_kind
+from eval.scoring.bootstrap import LEVEL, REFLECTED, Resampling, find_interval, resample
+from eval.scoring.cases import Cases, build_cases, restrict
+from eval.scoring.checks import Run, read_run, show
+from eval.scoring.tally import Tally, count
+from eval.scoring.taxonomy import find_kind
 from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
@@ -162,7 +162,7 @@ def write_table(paired: Mapping[str, Any]) -> str:
 
 
 def _describe(name: str, a: float, b: float, drawn: np.ndarray) -> dict[str, float]:
-    # means over codes are shifted by resampling, see eval.bootstrap
+    # means over codes are shifted by resampling, see eval.scoring.bootstrap
     drawn = 2 * (a - b) - drawn if name in REFLECTED else drawn
     low, high = find_interval(drawn)
     least = min((drawn <= 0).sum(), (drawn >= 0).sum())

@@ -22,12 +22,12 @@ from typing import Any, Literal
 from pydantic import DirectoryPath, Field, FilePath, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data_gen.examples import SCENARIOS, Example, group_by_scenario, read_examples
-from eval.answering import FLOORS, answer_missing
 from eval.long_notes import SECTIONS, Cutter, build_cutter, merge_predictions
 from eval.long_notes.budget import choose_budget
+from eval.predicting.answering import FLOORS, answer_missing
+from eval.predicting.resuming import take_over, write_in_order
+from eval.predicting.selecting import compare_releases, inherit_header, select_examples
 from eval.predictions import STATUSES, Prediction, build_prediction
-from eval.resuming import take_over, write_in_order
-from eval.selecting import compare_releases, inherit_header, select_examples
 from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
@@ -207,8 +207,8 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
 
 def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples: Sequence[Example]) -> Engine:
     if kind in FLOORS:
-        from eval.floor import Floor
-        from eval.search_floor import SearchFloor
+        from eval.floors.search import SearchFloor
+        from eval.floors.titles import Floor
 
         occurring = sorted({code for example in examples for code in example.codes})
         candidates = None if settings.floor_codes == "all" else occurring

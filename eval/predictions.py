@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_gen.examples import SCENARIOS, Example
-from eval.answer_scores import rank_codes, score_written
+from eval.predicting.answer_scores import rank_codes, score_written
 from icd10cm.answers import drop_cut_code, read_answer
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name

@@ -8,7 +8,7 @@
 rankings 11 s (`benchmarks/scoring_speed.py`), the whole command 17 s. About half are the resamples of 37 groups, shared
 alike by drawing, sparse products of weights with the counts of each code, and means over codes; the rest is counting, sorting
 mistakes and areas under the curve. Exact areas for each resample would be dearest by far, hence their linear part
-(`eval.ranked`).
+(`eval.scoring.ranked`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import numpy as np
 from pydantic import Field, FilePath
 
 from data_gen.examples import SCENARIOS
-from eval.bootstrap import LEVEL, Resampling, bootstrap
-from eval.breakdown import SMALL, Group, count_codes, list_groups
-from eval.calibration import build_calibration
-from eval.cases import Cases, build_cases, find_right_codes, restrict
-from eval.checks import check_validation, read_run
 from eval.metrics import measure
 from eval.predictions import Prediction
 from eval.scores_file import SCHEMA_VERSION
-from eval.tally import count
-from eval.taxonomy import KINDS, count_confusions, count_kinds, count_refused, count_statuses, find_mistake
-from eval.threshold import apply_threshold, choose_threshold
+from eval.scoring.bootstrap import LEVEL, Resampling, bootstrap
+from eval.scoring.breakdown import SMALL, Group, count_codes, list_groups
+from eval.scoring.calibration import build_calibration
+from eval.scoring.cases import Cases, build_cases, find_right_codes, restrict
+from eval.scoring.checks import check_validation, read_run
+from eval.scoring.tally import count
+from eval.scoring.taxonomy import KINDS, count_confusions, count_kinds, count_refused, count_statuses, find_mistake
+from eval.scoring.threshold import apply_threshold, choose_threshold
 from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
@@ -71,7 +71,7 @@ class Fitted(NamedTuple):
     Attributes:
         predictions: those of other examples than are scored.
         source: where they are from, for the reader.
-        calibrator: a key of `eval.calibration.CALIBRATORS`.
+        calibrator: a key of `eval.scoring.calibration.CALIBRATORS`.
     """
 
     predictions: Sequence[Prediction]
@@ -174,7 +174,7 @@ def build_scores(
 
 
 def find_score_source(header: Mapping[str, Any]) -> str:
-    """Return what the scores of codes are, one of `eval.calibration.SOURCES`; headers of earlier versions do not say."""
+    """Return what scores are, one of `eval.scoring.calibration.SOURCES`; headers of earlier versions do not say."""
     of_engine = {"floor": "cosine", "search": "search"}.get(str(header.get("engine")), "logprob")
     return str(header.get("score_source") or of_engine)
 

@@ -1,7 +1,7 @@
 """scores.json: its schema version and the one way to read it.
 
 A group has `n` (examples), `n_patients`, every rate as `{value, low, high}`, and the numbers of answers that are no ordinary
-ones (`eval.taxonomy.count_refused`, `count_statuses`). `scenarios` has a group for each kind of text, `overall` one of all,
+ones (`eval.scoring.taxonomy`). `scenarios` has a group for each kind of text, `overall` one of all,
 `closed_set` the same without the codes that are right nowhere, `breakdowns` lists of groups with a `label` by dimension.
 """
 

@@ -69,7 +69,7 @@ def build_parser(model: type[Settings], doc: str, prog: str | None, positional: 
         if field.annotation is bool:
             parser.add_argument(*flags, dest=name, nargs="?", const="true", metavar="BOOL", help=text)
         elif many:
-            parser.add_argument(*flags, dest=name, nargs="+", metavar="VALUE", help=text)
+            parser.add_argument(*flags, dest=name, nargs="+", action="extend", metavar="VALUE", help=text)
         else:
             parser.add_argument(*flags, dest=name, metavar="VALUE", help=text)
     return parser

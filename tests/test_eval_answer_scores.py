@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen.examples import Example
-from eval.answer_scores import merge_rankings, rank_codes, score_written
+from eval.predicting.answer_scores import merge_rankings, rank_codes, score_written
 from eval.predictions import ScoredCode, build_prediction, write_line
 from icd10cm import CodeSet
 from serving.engines.base import Generation, Sample

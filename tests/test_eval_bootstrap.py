@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from eval_cases import ROOT, predict
 
-from eval import bootstrap as bootstrap_module
-from eval.bootstrap import bootstrap, bound_share, draw_weights
-from eval.cases import build_cases
 from eval.metrics import measure, measure_weighted
 from eval.predictions import Prediction
-from eval.tally import count
+from eval.scoring import bootstrap as bootstrap_module
+from eval.scoring.bootstrap import bootstrap, bound_share, draw_weights
+from eval.scoring.cases import build_cases
+from eval.scoring.tally import count
 
 
 def build_mixture(n: int, n_right: int) -> list[Prediction]:

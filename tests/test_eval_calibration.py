@@ -10,7 +10,9 @@ import pytest
 from eval_cases import predict
 from sklearn.metrics import brier_score_loss
 
-from eval.calibration import (
+from eval.metrics import measure
+from eval.predictions import Prediction, ScoredCode
+from eval.scoring.calibration import (
     Sure,
     build_calibration,
     collect_answers,
@@ -20,11 +22,9 @@ from eval.calibration import (
     fit_isotonic,
     fit_temperature,
 )
-from eval.cases import build_cases
-from eval.metrics import measure
-from eval.predictions import Prediction, ScoredCode
-from eval.tally import count
-from eval.threshold import apply_threshold, choose_threshold
+from eval.scoring.cases import build_cases
+from eval.scoring.tally import count
+from eval.scoring.threshold import apply_threshold, choose_threshold
 from icd10cm.errors import DataError
 
 

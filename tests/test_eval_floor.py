@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.floor import Floor, split_conditions
+from eval.floors.titles import Floor, split_conditions
 from icd10cm import CodeSet
 from serving.engines.base import Generation
 

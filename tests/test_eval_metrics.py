@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as theirs
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from eval.cases import build_cases, collect_written, find_right_codes, restrict
 from eval.metrics import METRICS, RANKED_METRICS, measure, measure_weighted
 from eval.predictions import Prediction, ScoredCode
-from eval.tally import count
+from eval.scoring.cases import build_cases, collect_written, find_right_codes, restrict
+from eval.scoring.tally import count
 
 POOL = ("E11.621", "E11.9", "I10", "I21.3", "S72.001A", "S72.002A", "Z79.4")
 REFUSED = ("E11.62", "Z99.999")

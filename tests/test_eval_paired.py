@@ -10,12 +10,12 @@ import pytest
 from eval_cases import predict, write_run
 from scipy.stats import binomtest
 
-from eval.bootstrap import Resampling, bootstrap
-from eval.cases import build_cases
 from eval.metrics import measure
 from eval.paired import build_paired, run
 from eval.predictions import Prediction
-from eval.tally import count
+from eval.scoring.bootstrap import Resampling, bootstrap
+from eval.scoring.cases import build_cases
+from eval.scoring.tally import count
 from icd10cm import CodeSet
 from icd10cm.cli import COMMANDS
 

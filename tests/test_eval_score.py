@@ -10,12 +10,12 @@ import pytest
 from eval_cases import ROOT, assert_refused, predict, run_module, write_run
 
 from data_gen.examples import Example, write_examples
-from eval.breakdown import count_codes
 from eval.metrics import METRICS, RANKED_METRICS
 from eval.predictions import Prediction, ScoredCode
 from eval.score import Resampling, ScoreSettings, build_scores, pick_worst, run
 from eval.scores_file import read_scores
-from eval.taxonomy import find_kind
+from eval.scoring.breakdown import count_codes
+from eval.scoring.taxonomy import find_kind
 from icd10cm import CodeSet
 from icd10cm.config import check_settings, read_yaml
 from icd10cm.errors import DataError

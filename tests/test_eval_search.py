@@ -9,8 +9,8 @@ import pytest
 
 from data_gen.examples import Example, write_examples
 from eval import predict
+from eval.floors.search import SearchFloor
 from eval.reporting import columns as report_columns
-from eval.search_floor import SearchFloor
 from icd10cm import CodeSet
 from serving.engines.base import Generation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from eval_cases import predict
 
-from eval.taxonomy import KINDS, compare_codes, count_confusions, count_kinds, find_kind, find_mistake
+from eval.scoring.taxonomy import KINDS, compare_codes, count_confusions, count_kinds, find_kind, find_mistake
 from icd10cm import CodeSet
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from data_gen.examples import Example, write_examples
-from eval import answering, predict
+from eval import predict
+from eval.predicting import answering
 from eval.predictions import read_predictions
 from icd10cm import CodeSet
 
@@ -83,7 +84,7 @@ def test_what_a_killed_run_left_is_completed_to_the_same_bytes(
 @pytest.mark.slow
 def test_kill_9_costs_nothing_but_time(data: Path, random_checkpoint: Path, tmp_path: Path) -> None:
     program = (
-        "import sys, time; from eval import answering, predict\n"
+        "import sys, time; from eval import predict; from eval.predicting import answering\n"
         "from serving.engines.transformers_engine import TransformersEngine as E\n"
         "answering.CHUNKS['transformers'] = 16; generate = E.generate\n"
         "def slowly(self, texts): time.sleep(1); return generate(self, texts)\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eval.answer_scores import merge_rankings
+from eval.predicting.answer_scores import merge_rankings
 from eval.predictions import Prediction, ScoredCode
 
 

@@ -9,7 +9,7 @@ from data_gen.examples import SCENARIOS
 from eval.reporting.columns import Column
 from eval.reporting.restriction import may_show_texts
 from eval.reporting.texts import read_shown, shorten_text
-from eval.taxonomy import KINDS
+from eval.scoring.taxonomy import KINDS
 from icd10cm.codeset import CodeSet
 
 RESTRICTED, CHANGED = "restricted", "changed"

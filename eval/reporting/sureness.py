@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.references import CALIBRATION
 from eval.reporting.columns import Column
+from eval.reporting.references import CALIBRATION
 
 SCORE_SOURCES = {
     "logprob": "mean log-probability of the tokens of a code",

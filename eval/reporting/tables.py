@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from eval import references
-from eval.references import Reference
+from eval.reporting import references
 from eval.reporting.columns import HEADLINE, Column, find_main, get_group, list_scenarios
 from eval.reporting.measures import describe_measure, is_rate, list_measures
+from eval.reporting.references import Reference
 from eval.reporting.restriction import find_corpus, find_labels
 
 SCENARIO_TEXTS = {

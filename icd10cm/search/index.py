@@ -11,7 +11,7 @@ count little: `pneumonia` is `J18.9` and `hypertension` is `I10` without any lis
 Measured with `benchmarks/search_speed.py` on two busy cores, one thread, queries of 2 to 12 words, quickest of three: p95 of
 7 ms as printed, 11 ms begun, 10 ms abbreviated, 10 ms misspelled. 151,066 entries are made into an index in 8 s, 26 MB on
 disk; opening it takes 0.5 s, the code set included, and 170 MB. The right code comes first for 99.5 % of 1,000 titles with
-attested misspellings, 97.6 % of 1,000 with short forms and 99.1 % of 114 pure reorderings; `eval.floor` has 99.7, 78.5, 93.0.
+attested misspellings, 97.6 % of 1,000 with short forms and 99.1 % of 114 pure reorderings; the floor has 99.7, 78.5, 92.1.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from eval.cases import collect_written
 from eval.predictions import Prediction
+from eval.scoring.cases import collect_written
 from icd10cm.codeset import CodeSet, find_chapter
 from icd10cm.releases import find_retired
 

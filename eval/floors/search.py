@@ -1,7 +1,8 @@
 """The second floor: the first hit of the search for codes (`icdtune search`). No training, but words that titles lack.
 
-It knows short forms, synonyms and inclusion terms, so it shows what a look-up in the books is worth, where `eval.floor` shows
-what the letters of the titles are worth. Texts taken from inclusion terms are no test for it: it holds them.
+It knows short forms, synonyms and inclusion terms, so it shows what a look-up in the books is worth, where
+`eval.floors.titles` shows what the letters of the titles are worth. Texts taken from inclusion terms are no test for it: it
+holds them.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from eval.floor import answer_conditions, split_conditions
-from eval.floor_notes import answer_note
+from eval.floors.notes import answer_note
+from eval.floors.titles import answer_conditions, split_conditions
 from icd10cm.codeset import CodeSet
 from icd10cm.search import SearchIndex
 from serving.engines.base import Generation

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.cases import Cases
-from eval.ranked import Area, count_ranked, find_areas
+from eval.scoring.cases import Cases
+from eval.scoring.ranked import Area, count_ranked, find_areas
 
 
 class Tally(NamedTuple):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.metrics import measure, measure_weighted
-from eval.tally import Tally
+from eval.scoring.tally import Tally
 
 LEVEL = 0.95
 REFLECTED = ("macro_precision", "macro_recall", "macro_f1", "macro_f1_caml")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eval.predictions import Prediction, ScoredCode
-from eval.tally import divide
+from eval.scoring.tally import divide
 from icd10cm.errors import DataError
 
 

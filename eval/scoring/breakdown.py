@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.cases import Cases, find_rows, restrict
 from eval.predictions import Prediction
+from eval.scoring.cases import Cases, find_rows, restrict
 from icd10cm.errors import DataError
 
 SMALL = 20

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.cases import Cases
+from eval.scoring.cases import Cases
 
 DEPTHS = (1, 5, 8, 15)
 """Numbers k of first places looked at."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_gen.examples import Example, read_examples
+from eval.predicting.selecting import select_examples
 from eval.predictions import Prediction, read_predictions
-from eval.selecting import select_examples
 from icd10cm.codeset import CodeSet
 from icd10cm.errors import DataError
 from icd10cm.prompts import PROMPT_VERSION

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.cases import collect_written, number_units
 from eval.predictions import Prediction
+from eval.scoring.cases import collect_written, number_units
 from icd10cm.errors import DataError
 
 SOURCES = ("logprob", "sampling", "cosine", "search")

@@ -1,0 +1,1 @@
+"""Retrieval without training, the floor that a model has to be above: nearest titles, the search, both on notes."""
