@@ -159,6 +159,7 @@ def test_boolean_flags(argv: list[str], dry_run: bool, keep_all: bool) -> None:
 
 def test_lists_and_mappings_in_flags() -> None:
     assert load("--scenarios", "base", "typo").scenarios == ["base", "typo"]
+    assert load("--scenarios", "base", "--scenarios", "typo").scenarios == ["base", "typo"]
     assert load("--repeats", "{base: 3}").repeats == {"base": 3}
 
 

@@ -92,7 +92,18 @@ def test_texts_of_a_code_do_not_depend_on_the_slice(rows: list[dict], tmp_path: 
 
 
 def test_rows_have_the_columns_ids_and_codes_of_the_contract(rows: list[dict], codes: CodeSet) -> None:
-    assert list(rows[0]) == ["id", "scenario", "text", "codes", "split", "source", "release", "held_out"]
+    assert list(rows[0]) == [
+        "id",
+        "scenario",
+        "text",
+        "codes",
+        "split",
+        "source",
+        "release",
+        "held_out",
+        "patient",
+        "attributes",
+    ]
     assert len({row["id"] for row in rows}) == len(rows)
     billable = set(codes.codes)
     for row in rows:

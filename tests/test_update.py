@@ -68,7 +68,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def call(source: Path, model: Path, target: Path, *more: str, prefixes: Sequence[str] = SLICE) -> int:
-    sliced = ["--prefixes", *prefixes] if prefixes else []
+    sliced = ["--prefixes", *prefixes] if prefixes and "--prefixes" not in more else []
     return update.run(["--from", str(source), "--model", str(model), "--output-dir", str(target), *sliced, *more])
 
 
