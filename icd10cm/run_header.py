@@ -70,15 +70,31 @@ def write_text(path: Path, text: str) -> None:
 
 def read_header(path: Path) -> dict[str, Any]:
     """Return a run header. Raises `DataError` when it is missing, broken or of another schema version."""
+    return read_versioned(path, "a run header", SCHEMA_VERSION, "every product has its run.json beside it, so make it again")
+
+
+def read_versioned(path: Path, kind: str, version: int, remedy: str) -> dict[str, Any]:
+    """Return a JSON object that says its `schema_version`.
+
+    Args:
+        path: the file.
+        kind: what it should be, such as `a run header`.
+        version: the schema version that is read.
+        remedy: what to do where it cannot be had.
+
+    Raises:
+        DataError: it is missing, broken or of another schema version.
+    """
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); every product has its run.json beside it") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(header, dict) or header.get("schema_version") != SCHEMA_VERSION:
-        raise DataError(f"{path}: not a run header of schema version {SCHEMA_VERSION}; make it again with this version")
-    return header
+        raise DataError(f"{path}: not valid JSON ({error}); {remedy}") from None
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if found != version:
+        raise DataError(f"{path}: not {kind} of schema version {version} but of {found}; {remedy}")
+    return content
 
 
 def hash_file(path: Path) -> str:

@@ -194,8 +194,8 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     ("content", "part"),
     [
         ("{", "not valid JSON"),
-        ("[]", "schema version None"),
-        ('{"schema_version": 1}', "schema version 1, this version reads 2; score again"),
+        ("[]", "schema version 2 but of None"),
+        ('{"schema_version": 1}', "not scores of schema version 2 but of 1; eval.score writes it: score again"),
         ('{"schema_version": 2, "header": {}}', "has no scoring, scenarios"),
     ],
 )

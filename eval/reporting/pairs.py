@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +13,7 @@ from eval.reporting.measures import describe_measure, list_measures
 from eval.reporting.restriction import may_show_texts
 from eval.reporting.texts import read_shown, shorten_text
 from icd10cm.errors import DataError
+from icd10cm.run_header import read_versioned
 
 SHOWN = ("exact_match", "category_match", "micro_precision", "micro_recall", "micro_f1", "macro_f1")
 """Rates whose differences the page shows; the CSV has them all."""
@@ -21,15 +21,9 @@ SHOWN = ("exact_match", "category_match", "micro_precision", "micro_recall", "mi
 
 def read_pairs(path: Path) -> dict[str, Any]:
     """Return what `eval.paired` wrote. Raises `DataError` when it is missing, broken or of another schema version."""
-    try:
-        paired = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); eval.paired writes it") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); run eval.paired again") from None
-    version = paired.get("schema_version") if isinstance(paired, dict) else None
-    if version != SCHEMA_VERSION or "overall" not in paired:
-        raise DataError(f"{path}: not pairs of schema version {SCHEMA_VERSION}; run eval.paired again")
+    paired = read_versioned(path, "pairs", SCHEMA_VERSION, "run eval.paired, which writes it")
+    if "overall" not in paired:
+        raise DataError(f"{path}: has no overall; run eval.paired, which writes it")
     return paired
 
 
