@@ -58,8 +58,8 @@ class PredictSettings(Settings):
     constrained: bool = Field(True, description="let answers hold existing codes only")
     instruct: bool = Field(False, description="send the instruction as a system message, for models served without it")
     code_file: FilePath | None = Field(None, description="CMS code file of the release to use; the embedded one when empty")
-    floor_codes: Literal["all", "data"] = Field(
-        "all", description="codes that floor and search choose from: the whole release, or those that occur in the data"
+    floor_codes: Literal["all", "data"] | FilePath = Field(
+        "all", description="codes that floor and search choose from: all, those of the data, or those of another data file"
     )
     floor_threshold: float | None = Field(
         None, ge=0, le=1, description="least score of what floor and search find in a note; chosen on CodiEsp train when empty"
@@ -184,6 +184,8 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
     inputs = [settings.data, *([settings.code_file] if settings.code_file else [])]
     if checkpoint:
         inputs += [checkpoint.path / "config.json", *checkpoint.weights]
+    if isinstance(settings.floor_codes, Path):
+        inputs += [settings.floor_codes]
     if settings.tokenizer:
         inputs += [settings.tokenizer / "tokenizer.json"]
     urls = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url or []
@@ -210,8 +212,8 @@ def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples
         from eval.floors.search import SearchFloor
         from eval.floors.titles import Floor
 
-        occurring = sorted({code for example in examples for code in example.codes})
-        candidates = None if settings.floor_codes == "all" else occurring
+        known = examples if isinstance(settings.floor_codes, str) else read_examples(settings.floor_codes)
+        candidates = None if settings.floor_codes == "all" else sorted({code for example in known for code in example.codes})
         n_ranked = 0 if settings.ranking == "none" else settings.n_ranked
         build = Floor if kind == "floor" else SearchFloor
         return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold)

@@ -95,6 +95,15 @@ def test_floors_rank_and_read_notes_by_phrase(data: Path, tmp_path: Path, engine
     assert len(read_predictions(tmp_path / "strict" / "p.jsonl")[-1].predicted) < len(found)
 
 
+def test_a_floor_chooses_from_the_codes_of_another_file(codes: CodeSet, data: Path, tmp_path: Path) -> None:
+    other = [Example(code, "base", codes.title(code), (code,), "train", "cms", codes.release) for code in ("I10", "E11.9")]
+    write_examples(tmp_path / "train.parquet", other)
+    output = tmp_path / "out" / "p.jsonl"
+    assert run(data, output, "--engine", "floor", "--floor-codes", tmp_path / "train.parquet", "--scenarios", "base") == 0
+    assert {scored.code for p in read_predictions(output) for scored in p.predicted} == {"I10", "E11.9"}
+    assert str(tmp_path / "train.parquet") in read_run(output)["inputs"]
+
+
 @pytest.mark.parametrize("way", ["chunks", "truncate"])
 def test_long_texts_are_cut_and_answers_merged(data: Path, random_checkpoint: Path, tmp_path: Path, way: str) -> None:
     output = tmp_path / "out" / "p.jsonl"
