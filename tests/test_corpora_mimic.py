@@ -323,6 +323,13 @@ def test_letters_to_patients_are_refused(shaped: Path, tmp_path: Path, capsys: p
 
 
 HEAD = b"note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n"
+
+
+def pack(text: bytes) -> bytes:
+    """Return the same gzip bytes at any time: they stand in the names of tests, which all processes must agree on."""
+    return gzip.compress(text, mtime=0)
+
+
 GOOD = b'1-DS-1,1,1,DS,1,,,"Chief Complaint:\nsecret word\nPast Medical History:\nsecret"\n'
 
 
@@ -331,12 +338,12 @@ GOOD = b'1-DS-1,1,1,DS,1,,,"Chief Complaint:\nsecret word\nPast Medical History:
     [
         ("discharge", "cut", "not a whole gzip file"),
         ("discharge", HEAD + GOOD, "cannot be read as gzip"),
-        ("discharge", gzip.compress(HEAD + GOOD * 3 + b'2-DS-1,2,2,DS,1,,,secret, "x",\n'), "row 5: no row with the columns"),
-        ("discharge", gzip.compress(HEAD + GOOD + b'2-DS-1,secret\n'), "row 3: no row with the columns"),
-        ("discharge", gzip.compress(HEAD + GOOD + b'2-DS-1,2,2,DS,1,,,"secret \xff\xfe"\n'), "not UTF-8"),
-        ("discharge", gzip.compress(HEAD.replace(b"hadm_id", b"stay") + GOOD), "has no column hadm_id; found note_id"),
+        ("discharge", pack(HEAD + GOOD * 3 + b'2-DS-1,2,2,DS,1,,,secret, "x",\n'), "row 5: no row with the columns"),
+        ("discharge", pack(HEAD + GOOD + b'2-DS-1,secret\n'), "row 3: no row with the columns"),
+        ("discharge", pack(HEAD + GOOD + b'2-DS-1,2,2,DS,1,,,"secret \xff\xfe"\n'), "not UTF-8"),
+        ("discharge", pack(HEAD.replace(b"hadm_id", b"stay") + GOOD), "has no column hadm_id; found note_id"),
         ("diagnoses_icd", "cut", "not a whole gzip file"),
-        ("diagnoses_icd", gzip.compress(b"hadm_id,icd_code\n1,E119\n"), "has no column subject_id, seq_num, icd_version"),
+        ("diagnoses_icd", pack(b"hadm_id,icd_code\n1,E119\n"), "has no column subject_id, seq_num, icd_version"),
     ],
 )  # fmt: skip
 def test_damaged_files_are_one_line_without_their_text(
