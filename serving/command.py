@@ -14,7 +14,7 @@ from icd10cm.code_files import guess_release
 from icd10cm.config import Settings
 from icd10cm.errors import ConfigError
 from serving.checkpoint import Checkpoint
-from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build, round_rank
+from serving.hardware import build_cpu_options, build_vllm_environment, is_cpu_build, round_rank
 from serving.middleware import ANSWER_VARIABLE, CONTEXT_VARIABLE, MODEL_VARIABLE, RELEASE_VARIABLE
 
 _LONGEST_CONTEXT = 8192
@@ -100,9 +100,7 @@ def build_launch(settings: ServeSettings, checkpoint: Checkpoint) -> Launch:
     if settings.kv_cache_gib:
         flags["kv-cache-memory-bytes"] = int(settings.kv_cache_gib * 2**30)
     if is_cpu_build():
-        # with both of these vLLM neither compiles nor warms up nor asks for a share of the machine's memory to be free
-        flags["enforce-eager"] = True
-        flags.setdefault("kv-cache-memory-bytes", choose_cache_bytes(checkpoint, context))
+        flags = {_name_flag(key): value for key, value in build_cpu_options(checkpoint, context).items()} | flags
     else:
         flags["gpu-memory-utilization"] = settings.gpu_memory_utilization
     environment = build_vllm_environment(settings.code_file, settings.cpu_threads)

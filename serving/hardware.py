@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 from icd10cm.errors import CheckpointError, EngineError
 from serving.checkpoint import Checkpoint
@@ -14,6 +15,7 @@ CODE_FILE_VARIABLE = "ICDTUNE_CODE_FILE"
 
 _CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 _SMALLEST_CACHE = 256 * 2**20
+_FEWEST_BATCHED = 4096
 _BLOCK = 2**20
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -49,6 +51,20 @@ def choose_cache_bytes(checkpoint: Checkpoint, context: int) -> int:
     """Return the memory for the attention cache on a CPU: room for two answers of full length, at least 256 MB."""
     wanted = max(_SMALLEST_CACHE, 2 * checkpoint.token_bytes * context)
     return -(-wanted // _BLOCK) * _BLOCK
+
+
+def build_cpu_options(checkpoint: Checkpoint, context: int) -> dict[str, Any]:
+    """Return what vLLM's engine is told on a CPU, by the names of its Python arguments.
+
+    With the first two it neither compiles nor warms up nor asks for a share of the machine's memory to be free. Prompts read in
+    pieces rewind the generators of seeded draws, which on a CPU ends the engine: one request with a `seed` could stop a server.
+    """
+    return {
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, context),
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(_FEWEST_BATCHED, context),
+    }
 
 
 def choose_threads() -> int:

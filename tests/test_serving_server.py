@@ -219,6 +219,17 @@ def test_draws_of_the_server_are_codes_and_the_same_again(vllm_server: Server, c
         assert all(sample.code_scores for sample in answer.samples)
 
 
+def test_many_seeded_draws_of_long_texts_do_not_stop_the_server(client: openai.OpenAI, codes: CodeSet) -> None:
+    texts = [" ".join(codes.title(code) for code in codes.codes[place : place + 4]) for place in range(0, 960, 20)]
+
+    def ask(text: str) -> bool:
+        reply = client.completions.create(model="icdtune", prompt=text[:300], temperature=1.0, n=3, seed=7, max_tokens=20)
+        return all(set(split_codes(choice.text)) <= set(codes.codes) for choice in reply.choices)
+
+    with ThreadPoolExecutor(48) as pool:
+        assert all(pool.map(ask, texts))
+
+
 def test_the_command_line_asks_the_server(vllm_server: Server, codes: CodeSet, capsys: pytest.CaptureFixture[str]) -> None:
     assert code.run(["gout", "--base-url", vllm_server.base_url, "--json"]) == 0
     row = json.loads(capsys.readouterr().out)

@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.checkpoint import Checkpoint
 from serving.engines.base import NO_ALTERNATIVES, Alternatives, Generation, Sample, derive_seed
-from serving.hardware import build_vllm_environment, choose_cache_bytes, is_cpu_build, round_rank
+from serving.hardware import build_cpu_options, build_vllm_environment, is_cpu_build, round_rank
 from serving.prompting import AnswerReader, load_tokenizer, read_eos_ids, read_frame, tokenize
 
 LONGEST_CONTEXT = 8192
@@ -53,9 +53,7 @@ class VllmEngine:
         self._context = min(checkpoint.context, LONGEST_CONTEXT)
         options: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
         if is_cpu_build():
-            options = {"enforce_eager": True, "kv_cache_memory_bytes": choose_cache_bytes(checkpoint, self._context)}
-            # prompts read in pieces rewind the generators of seeded draws, which on a CPU fails
-            options |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, self._context)}
+            options = build_cpu_options(checkpoint, self._context)
         options["dtype"] = checkpoint.dtype if dtype == "auto" else dtype
         if checkpoint.base:
             options |= {"enable_lora": True, "max_lora_rank": round_rank(checkpoint.rank)}
