@@ -93,7 +93,7 @@ def read_versioned(path: Path, kind: str, version: int, remedy: str) -> dict[str
         raise DataError(f"{path}: not valid JSON ({error}); {remedy}") from None
     found = content.get("schema_version") if isinstance(content, dict) else None
     if found != version:
-        raise DataError(f"{path}: not {kind} of schema version {version} but of {found}; {remedy}")
+        raise DataError(f"{path}: not {kind} of schema version {version}, it says schema version {found}; {remedy}")
     return content
 
 

@@ -194,8 +194,8 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     ("content", "part"),
     [
         ("{", "not valid JSON"),
-        ("[]", "schema version 2 but of None"),
-        ('{"schema_version": 1}', "not scores of schema version 2 but of 1; eval.score writes it: score again"),
+        ("[]", "says schema version None"),
+        ('{"schema_version": 1}', "not scores of schema version 2, it says schema version 1; eval.score writes it: score again"),
         ('{"schema_version": 2, "header": {}}', "has no scoring, scenarios"),
     ],
 )
