@@ -466,7 +466,9 @@ def test_nothing_is_written_over_what_is_read(scored: list[Path]) -> None:
 
 
 def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, scored: list[Path]) -> None:
-    assert_refused(run_module("eval.report", scored[1], "--paired", scored[0]), "scores.json", "run eval.paired, which writes it")
+    assert_refused(
+        run_module("eval.report", scored[1], "--paired", scored[0]), "scores.json", "run eval.paired, which writes it"
+    )
     changed = re.sub('"schema_version": [0-9]+', '"schema_version": 77', scored[0].read_text(), count=1)
     (tmp_path / "scores.json").write_text(changed, encoding="utf-8")
     assert_refused(run_module("eval.report", tmp_path / "scores.json"), "scores.json", "schema version 77")

@@ -195,7 +195,10 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     [
         ("{", "not valid JSON"),
         ("[]", "says schema version None"),
-        ('{"schema_version": 1}', "not scores of schema version 2, it says schema version 1; eval.score writes it: score again"),
+        (
+            '{"schema_version": 1}',
+            "not scores of schema version 2, it says schema version 1; eval.score writes it",
+        ),
         ('{"schema_version": 2, "header": {}}', "has no scoring, scenarios"),
     ],
 )
