@@ -10,10 +10,10 @@ import os
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 
-from finetune import sft
+from finetune import machines, sft
 
 if __name__ == "__main__":
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     PartialState._prepare_backend = lambda self, *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
-    sft.check_gpus = lambda machines: None
+    machines.check_gpus = lambda run: None
     raise SystemExit(sft.run())
