@@ -22,9 +22,8 @@ from typing import Any, Literal
 from pydantic import DirectoryPath, Field, FilePath, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data_gen.examples import SCENARIOS, Example, group_by_scenario, read_examples
-from eval.long_notes import SECTIONS, Cutter, build_cutter, merge_predictions
-from eval.long_notes.budget import choose_budget
 from eval.predicting.answering import FLOORS, answer_missing
+from eval.predicting.merging import merge_predictions
 from eval.predicting.resuming import take_over, write_in_order
 from eval.predicting.selecting import compare_releases, inherit_header, select_examples
 from eval.predictions import STATUSES, Prediction, build_prediction
@@ -36,6 +35,8 @@ from icd10cm.run_header import build_header, write_json
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.engines import Alternatives, Engine, Generation, build_engine, check_alternatives, choose_engine, compare_release
 from serving.engines.vllm_engine import LONGEST_CONTEXT
+from serving.long_notes import SECTIONS, Cutter, build_cutter
+from serving.long_notes.budget import choose_budget
 
 _SHOWN = 300
 """Characters of a text that a dry run shows."""

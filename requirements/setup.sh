@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build .venv with everything: training, serving, the page, tests. Called by `make setup`.
+# Build .venv with everything: training, serving, tests. Called by `make setup`.
 # Without a GPU: the CPU builds of torch and vLLM. With one: the CUDA builds.
 # pip's own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_CERT) are honoured.
 set -euo pipefail
@@ -33,6 +33,6 @@ fi
 say "installing (a few minutes the first time; later runs need no network)"
 # Compiled now, so that every command starts several seconds sooner.
 "$venv/bin/uv" pip install --quiet --compile-bytecode --constraint requirements/constraints.txt \
-    --editable '.[train,serve,page,medicare,dev]' "${options[@]}" || fail "the installation stopped; run make setup again to go on"
+    --editable '.[train,serve,medicare,dev]' "${options[@]}" || fail "the installation stopped; run make setup again to go on"
 touch "$venv/.ready"
 say "done: . $venv/bin/activate gives you the icdtune command"

@@ -10,13 +10,14 @@ from eval_cases import predict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.long_notes import Cutter, build_cutter, merge_predictions
-from eval.long_notes.budget import choose_budget
-from eval.long_notes.sections import split_sections
-from eval.long_notes.tokens import build_finder, estimate_tokens
+from eval.predicting.merging import merge_predictions
 from eval.predictions import ScoredCode
 from icd10cm.errors import ConfigError
 from serving.checkpoint import check_checkpoint
+from serving.long_notes import Cutter, build_cutter
+from serving.long_notes.budget import choose_budget
+from serving.long_notes.sections import split_sections
+from serving.long_notes.tokens import build_finder, estimate_tokens
 from serving.prompting import load_tokenizer
 
 NOTE = """Name:  ___                     Unit No:   ___
@@ -68,7 +69,7 @@ def test_sections_are_found_by_their_headings() -> None:
         "Pertinent Results", "Brief Hospital Course", "Discharge Medications", "Discharge Diagnosis", "Discharge Instructions",
     ]  # fmt: skip
     assert "".join(section.text for section in split_sections(NOTE)) == NOTE
-    assert split_sections("A man fell: he hurt his hip.") == [("", "A man fell: he hurt his hip.")]
+    assert split_sections("A man fell: he hurt his hip.") == [("", "A man fell: he hurt his hip.", 0)]
 
 
 def test_short_texts_stay_as_they_are() -> None:
@@ -170,3 +171,11 @@ def test_predictions_of_parts_become_one() -> None:
 def test_status_of_a_merged_answer(statuses: tuple[str, ...], status: str) -> None:
     merged = merge_predictions([predict("I10", "I10" * (one == "ok"), status=one) for one in statuses])
     assert merged.status == status and (status != "error" or not merged.predicted)
+
+
+@pytest.mark.parametrize("way", ["whole", "truncate", "sections", "chunks"])
+def test_parts_say_where_in_the_text_they_stand(way: str) -> None:
+    parts = Cutter(way, estimate_tokens, 20, 4).locate(NOTE)
+    assert all(part.text == "\n".join(NOTE[start:end] for start, end in part.spans) for part in parts)
+    assert len(parts) > 1 if way == "chunks" else len(parts) == 1
+    assert way != "sections" or len(parts[0].spans) > 1

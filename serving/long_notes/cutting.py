@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from eval.long_notes.sections import SECTIONS, split_sections
-from eval.long_notes.tokens import FindTokens, Spans, build_finder, estimate_tokens
+from serving.long_notes.sections import SECTIONS, split_sections
+from serving.long_notes.tokens import FindTokens, Spans, build_finder, estimate_tokens
 
 WAYS = ("whole", "truncate", "sections", "chunks")
 
 _SENTENCE_END = re.compile(r"[.!?;:]?\s*\n|[.!?]\s")
 _LATE_PART = 4
 """A window may end early, at the end of a sentence in its last quarter."""
+
+
+class Part(NamedTuple):
+    """A part of a text that is answered for itself.
+
+    Attributes:
+        text: what the model is given.
+        spans: where it stands in the whole text, begin and end in characters; several where sections were put together.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
 
 
 class Cutter:
@@ -52,7 +64,11 @@ class Cutter:
 
     def cut(self, text: str) -> list[str]:
         """Return the parts of a text to be answered; at least one."""
-        parts = [text]
+        return [part.text for part in self.locate(text)]
+
+    def locate(self, text: str) -> list[Part]:
+        """Return the parts of a text to be answered, at least one, and where in the text they stand."""
+        parts = [Part(text, ((0, len(text)),))]
         if self.way != "whole":
             spans = self._find(text)
             if len(spans) > self._max:
@@ -75,38 +91,50 @@ class Cutter:
             known |= {"overlap_tokens": self._overlap, "n_chunks": self.n_parts, "most_chunks": self.most_parts}
         return known
 
-    def _truncate(self, text: str, spans: Spans) -> list[str]:
-        return [text[: spans[self._max - 1][1]]]
+    def _truncate(self, text: str, spans: Spans) -> list[Part]:
+        end = spans[self._max - 1][1]
+        return [Part(text[:end], ((0, end),))]
 
-    def _keep_sections(self, text: str, spans: Spans) -> list[str]:
+    def _keep_sections(self, text: str, spans: Spans) -> list[Part]:
         """Return the sections in the order of the note, the most telling first to be let in; the last one is cut to fit."""
         found = split_sections(text, self._sections)
-        kept: dict[int, str] = {}
+        kept: dict[int, tuple[int, int]] = {}
         room = self._max
         for name in self._sections:
             for place, section in enumerate(found):
                 if section.name.lower() == name.lower() and room > 0:
                     tokens = self._find(section.text)
-                    kept[place] = section.text if len(tokens) <= room else section.text[: tokens[room - 1][1]]
+                    length = len(section.text) if len(tokens) <= room else tokens[room - 1][1]
+                    kept[place] = _strip_span(text, section.start, section.start + length)
                     room -= len(tokens)
         if not kept:
             self.n_without_sections += 1
             return self._truncate(text, spans)
-        return ["\n".join(kept[place].strip() for place in sorted(kept))]
+        chosen = tuple(kept[place] for place in sorted(kept))
+        return [Part("\n".join(text[start:end] for start, end in chosen), chosen)]
 
-    def _split(self, text: str, spans: Spans) -> list[str]:
+    def _split(self, text: str, spans: Spans) -> list[Part]:
         """Return windows of tokens that end with a sentence or a line where there is such an end."""
         ends = {end.end() for end in _SENTENCE_END.finditer(text)}
-        parts, start = [], 0
+        parts: list[Part] = []
+        start = 0
         while True:
             stop = min(start + self._max, len(spans))
             if stop < len(spans):
                 earliest = start + self._max - self._max // _LATE_PART
                 stop = next((k for k in range(stop, earliest, -1) if _ends_between(ends, spans[k - 1][1], spans[k][0])), stop)
-            parts.append(text[spans[start][0] : spans[stop - 1][1]].strip())
+            begin, end = _strip_span(text, spans[start][0], spans[stop - 1][1])
+            if begin < end:
+                parts.append(Part(text[begin:end], ((begin, end),)))
             if stop >= len(spans):
-                return [part for part in parts if part]
+                return parts
             start = max(stop - self._overlap, start + 1)
+
+
+def _strip_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the span without the blanks at its ends."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
 
 
 def _ends_between(ends: set[int], end_of_token: int, start_of_next: int) -> bool:

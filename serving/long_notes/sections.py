@@ -51,10 +51,12 @@ class Section(NamedTuple):
     Attributes:
         name: as in `SECTIONS` where it is one of them; empty before the first heading.
         text: with its heading.
+        start: where it begins in the note, in characters.
     """
 
     name: str
     text: str
+    start: int = 0
 
 
 def split_sections(text: str, wanted: Sequence[str] = SECTIONS) -> list[Section]:
@@ -75,5 +77,5 @@ def split_sections(text: str, wanted: Sequence[str] = SECTIONS) -> list[Section]
     starts = [*(match.start() for match in found), len(text)]
     sections = [Section("", text[: starts[0]])]
     for match, end in zip(found, starts[1:], strict=True):
-        sections.append(Section(names[match[1].lower()], text[match.start() : end]))
+        sections.append(Section(names[match[1].lower()], text[match.start() : end], match.start()))
     return [section for section in sections if section.text.strip()]
