@@ -7,7 +7,8 @@ Both train the same rows from the same weights in turns, one process each; media
 `prompt` and `completion` columns. "TRL, same settings" has the settings of the project's stages too (rows of like length
 together, no gradient checkpointing, bf16 where the CPU has it), so that the two steps show what the settings and what the
 loss alone give.
-Time is that of the training loop; what comes before (tokenising) is given apart.
+Time is that of the training loop, without the picture of the curves that is drawn at its end, a second or two in any run;
+what comes before (tokenising) is given apart.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from finetune.tiny import TinyLlama, write_tiny_checkpoint
 from icd10cm.prompts import build_completion, build_prompt
 
 WAYS = ("TRL defaults", "TRL, same settings", "icdtune")
-_SHARED = {"per_device_train_batch_size": 32, "learning_rate": 1e-3, "num_train_epochs": 1, "max_length": 512, "seed": 7}
+_LOGGED = 5
+_SHARED: dict[str, Any] = {
+    "per_device_train_batch_size": 32,
+    "learning_rate": 1e-3,
+    "num_train_epochs": 1,
+    "max_length": 512,
+    "seed": 7,
+}
 _OURS = {"bf16": has_bf16_arithmetic(), "gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
 
 
@@ -48,6 +56,8 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     settings = parser.parse_args()
+    if settings.rows < _LOGGED * _SHARED["per_device_train_batch_size"]:
+        parser.error(f"--rows {settings.rows} are too few: the loss is logged every {_LOGGED} steps")
     if settings.way:
         print(json.dumps(train(settings.way, settings.model, pick_rows(settings.data, settings.rows))))
         return
@@ -116,6 +126,7 @@ def train(way: str, model: Path, rows: list[Example]) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    from finetune.curves import CurveWriter
     from finetune.tokens import load_tokens
     from finetune.trainer import CodeTrainer
 
@@ -128,7 +139,13 @@ def train(way: str, model: Path, rows: list[Example]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         more = {} if way == WAYS[0] else _OURS
         args = SFTConfig(
-            output_dir=folder, use_cpu=use_cpu, report_to="none", save_strategy="no", logging_steps=5, **_SHARED, **more
+            output_dir=folder,
+            use_cpu=use_cpu,
+            report_to="none",
+            save_strategy="no",
+            logging_steps=_LOGGED,
+            **_SHARED,
+            **more,
         )
         llama = AutoModelForCausalLM.from_pretrained(model, dtype="float32", attn_implementation=attention)
         if way == WAYS[2]:
@@ -139,6 +156,7 @@ def train(way: str, model: Path, rows: list[Example]) -> dict[str, Any]:
                 processing_class=tokenizer,
                 validation_examples=[],
             )
+            trainer.remove_callback(CurveWriter)
         else:
             plain = Dataset.from_list(
                 [{"prompt": build_prompt(row.text), "completion": build_completion(row.codes)} for row in rows]

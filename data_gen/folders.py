@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from icd10cm.entry import interrupt_when_terminated
+
 
 def check_folder(folder: Path) -> Path:
     """Return `folder` when it can be a folder. Raises `ValueError` where it, or what it would lie in, is a file."""
@@ -27,18 +29,20 @@ FolderPath = Annotated[Path, AfterValidator(check_folder)]
 def open_folder(folder: Path) -> Iterator[Path]:
     """Give a scratch folder whose files are moved into `folder` once all of them are whole, `run.json` last.
 
-    A folder with `run.json` is complete. A run that is killed leaves its scratch folder, which the next run removes.
+    A folder with `run.json` is complete. Ctrl-C and SIGTERM remove the scratch folder; `kill -9` leaves it, and the next run
+    removes it.
     """
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        if not folder.exists():
-            scratch.rename(folder)
-            return
-        (folder / "run.json").unlink(missing_ok=True)
-        for path in sorted(scratch.iterdir(), key=lambda path: path.name == "run.json"):
-            path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with interrupt_when_terminated():
+        try:
+            scratch.mkdir(parents=True)
+            yield scratch
+            if not folder.exists():
+                scratch.rename(folder)
+                return
+            (folder / "run.json").unlink(missing_ok=True)
+            for path in sorted(scratch.iterdir(), key=lambda path: path.name == "run.json"):
+                path.replace(folder / path.name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)

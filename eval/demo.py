@@ -6,6 +6,7 @@ icdtune demo --output-dir outputs/demo --keep
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -16,17 +17,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from pydantic import Field, FilePath
 
 from eval.scores_file import read_scores
-from icd10cm.answers import read_answer
-from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, check_settings, load_settings, read_yaml
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import EngineError
-from icd10cm.prompts import build_prompt
+from serving.code import write_confidence
+from serving.coding.coder import Coder
+from serving.coding.models import CodingRequest, CodingResponse
 from serving.command import ServeSettings
 from serving.process import find_free_port, start_server
 
@@ -82,16 +82,20 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
     launch = [*python, "accelerate.commands.launch", "--quiet", "--config_file", str(settings.accelerate), *threads]
     launch += ["-m", "finetune.sft"]
 
-    def measure(name: str, label: str, *engine: str) -> list[list[str]]:
+    def predict(file: Path, predictions: Path, label: str, *engine: str) -> list[str]:
+        return [*python, "eval.predict", "--data", str(file), "--output", str(predictions), "--label", label, *engine]
+
+    def measure(name: str, label: str, *engine: str, validation: Path | None = None) -> list[list[str]]:
         predictions = out / name / "predictions.jsonl"
-        predict = [*python, "eval.predict", "--data", str(test), "--output", str(predictions), "--label", label, *engine]
         score = [*python, "eval.score", str(predictions), "--output", str(out / name / "scores.json")]
-        return [predict, [*score, "--train", str(data / "train.parquet")]]
+        score += ["--validation", str(validation)] if validation else []
+        return [predict(test, predictions, label, *engine), [*score, "--train", str(data / "train.parquet")]]
 
     def train(stage: str, config: Path, *more: str) -> list[str]:
         return [*launch, "--config", str(config), "--data", str(data), "--output_dir", str(out / stage / "model"), *more]
 
     first, second = str(out / "stage1" / "model"), str(out / "stage2" / "model")
+    validation = out / "stage2" / "validation" / "predictions.jsonl"
     scores = [str(out / name / "scores.json") for name in ("stage1", "stage2", "floor")]
     against_floor = [str(out / name / "predictions.jsonl") for name in ("stage2", "floor")]
     paired, curves = out / "paired.json", ["--training", first, "--training", second]
@@ -106,7 +110,14 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
             "Stage 2: reordered, abbreviated, misspelled texts and several conditions at once",
             [train("stage2", settings.stage2, "--model_name_or_path", first)],
         ),
-        ("Measuring stage 2 on the same texts", measure("stage2", "stage 2", "--model", second)),
+        (
+            "Calibrating the confidence of stage 2 on validation texts",
+            [
+                predict(data / "validation.parquet", validation, "stage 2", "--model", second),
+                [*python, "eval.calibrate", str(validation), "--model", second],
+            ],
+        ),
+        ("Measuring stage 2 on the same texts", measure("stage2", "stage 2", "--model", second, validation=validation)),
         (
             "Measuring the floor: the nearest title, without any training",
             measure("floor", "floor", "--engine", "floor", "--floor-codes", "data"),
@@ -156,28 +167,33 @@ def stop_worker(process: subprocess.Popen[bytes]) -> None:
 
 def ask_served_model(settings: DemoSettings) -> None:
     """Serve the checkpoint of stage 2, ask it the question, and with `keep` wait for Ctrl-C."""
-    from openai import OpenAI
-
-    codes = CodeSet.load()
     serving = check_settings(ServeSettings, read_yaml(settings.serving), str(settings.serving))
     serving = serving.model_copy(
         update={"model": settings.output_dir / "stage2" / "model", "port": find_free_port(serving.host, settings.port)}
     )
     with start_server(serving) as server:
-        client = OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
-        asked = time.monotonic()
-        messages: Any = build_prompt(settings.question)
-        reply = client.chat.completions.create(model=server.model, messages=messages)
-        seconds = time.monotonic() - asked
-        answer = reply.choices[0].message.content or ""
-        say(f"    vLLM was ready after {server.seconds:.0f} s and answered in {seconds:.2f} s:")
+        response, seconds = asyncio.run(_code(server.base_url, settings.question))
+        say(f"    vLLM was ready after {server.seconds:.0f} s and the text was coded in {seconds:.2f} s:")
         print(f"\n  {settings.question}")
-        for code in read_answer(answer, codes).codes:
-            print(f"    {code:<9} {codes.title(code)}")
+        for coded in (*response.codes, *response.candidates):
+            print(f"    {coded.code:<9} {write_confidence(coded.confidence):>4}  {coded.title}")
+        if response.abstained:
+            print(f"    no code reaches the threshold of {response.threshold:.0%}")
         if settings.keep:
             say(f"\nThe server stays up at {server.base_url}, model {server.model}; Ctrl-C stops it.")
             with contextlib.suppress(KeyboardInterrupt):
                 server.process.wait()
+
+
+async def _code(base_url: str, text: str) -> tuple[CodingResponse, float]:
+    """Return what the coder makes of a text, and the seconds that it took."""
+    coder = Coder(base_url)
+    await coder.start()
+    try:
+        asked = time.monotonic()
+        return await coder.code(CodingRequest(text=text), "demo"), time.monotonic() - asked
+    finally:
+        await coder.close()
 
 
 def write_table(folder: Path) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import DirectoryPath, Field, FilePath, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data_gen.examples import SCENARIOS, Example, group_by_scenario, read_examples
+from data_gen.leaving import check_leaving, find_clinical
 from eval.predicting.answering import FLOORS, answer_missing
 from eval.predicting.merging import merge_predictions
 from eval.predicting.resuming import take_over, write_in_order
@@ -93,6 +94,11 @@ class PredictSettings(Settings):
     timeout: PositiveFloat = Field(120.0, description="seconds to wait for one answer of a server")
     retries: NonNegativeInt = Field(4, description="how often a request to a server that failed in passing is sent again")
     patience: NonNegativeFloat = Field(300.0, description="seconds to wait for a server when all have stopped answering")
+    allow_clinical_text_to_leave: bool = Field(
+        False,
+        description="true: restricted texts, and what is made after clinical files, may be sent to a base_url on another "
+        "machine. Credentialed data (MIMIC) may not, unless its data use agreement and the provider's terms allow it",
+    )
     overwrite: bool = Field(False, description="throw away what another run left in the output")
     dry_run: bool = Field(False, description="say what would be asked, ask nothing")
 
@@ -102,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     settings = load_settings(PredictSettings, argv, doc=__doc__ or "", prog="python -m eval.predict")
     kind = _choose_kind(settings)
     examples = select_examples(read_examples(settings.data), settings.scenarios, settings.limit, settings.data)
+    if kind == "endpoint":
+        _check_leaving(settings, examples)
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind not in FLOORS else None
     cutter = _build_cutter(settings, kind, checkpoint)
@@ -156,6 +164,21 @@ def _choose_kind(settings: PredictSettings) -> str:
     return kind
 
 
+def _check_leaving(settings: PredictSettings, examples: Sequence[Example]) -> None:
+    """Raise `ConfigError` where clinical text would be sent to another machine without leave."""
+    clinical = find_clinical([settings.data], examples)
+    try:
+        if clinical:
+            allowed = settings.allow_clinical_text_to_leave
+            check_leaving(clinical, _list_urls(settings), allowed, "ask a server on this machine")
+    except ValueError as error:
+        raise ConfigError(f"base_url: {error}") from None
+
+
+def _list_urls(settings: PredictSettings) -> list[str]:
+    return [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url or []
+
+
 def _build_cutter(settings: PredictSettings, kind: str, checkpoint: Checkpoint | None) -> Cutter:
     context = checkpoint.context if checkpoint else 0
     context = min(context, LONGEST_CONTEXT) if kind == "vllm" else context
@@ -176,8 +199,9 @@ def _describe(settings: PredictSettings, kind: str, examples: Sequence[Example],
     if settings.long_text != "whole":
         print(f"would cut {cutter.n_cut:,} of the texts ({settings.long_text}), so that {cutter.n_parts:,} texts are asked")
     print(f"would write {settings.output} and {settings.output.with_name('run.json')}")
-    shown = "(restricted, not shown)" if inherit_header(settings.data)["restricted"] else repr(examples[0].text[:_SHOWN])
-    print(f"first: {shown} -> {', '.join(examples[0].codes)}")
+    restricted = inherit_header(settings.data)["restricted"]
+    first = f"{examples[0].text[:_SHOWN]!r} -> {', '.join(examples[0].codes)}"
+    print(f"first: {'(restricted, not shown)' if restricted else first}")
 
 
 def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoint: Checkpoint | None) -> dict[str, Any]:
@@ -189,8 +213,8 @@ def _build_header(settings: PredictSettings, kind: str, codes: CodeSet, checkpoi
         inputs += [settings.floor_codes]
     if settings.tokenizer:
         inputs += [settings.tokenizer / "tokenizer.json"]
-    urls = [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url or []
-    model = settings.model or settings.model_name or ", ".join(urls) or f"{FLOORS.get(kind)} of {settings.floor_codes} codes"
+    urls = ", ".join(_list_urls(settings))
+    model = settings.model or settings.model_name or urls or f"{FLOORS.get(kind)} of {settings.floor_codes} codes"
     own = {"floor": "cosine", "search": "search"}.get(kind)
     return build_header(
         "eval.predict",

@@ -11,7 +11,7 @@ of the checkpoint or server (null where it is not known), `data_releases` those 
 `score_source` says what the scores of predicted codes are: `logprob` (mean log-probability of the tokens), `sampling` (share
 of drawn answers), `cosine` (of a title) or `search` (score of a hit); `ranking_source` what those of the ranking are: `beam`,
 `sampling`, `cosine`, `search` or null. `long_text` has the way long texts were cut, and how many. `restricted`, `corpus` and
-`data_header` come from the `run.json` beside the data: texts of restricted corpora must not be shown.
+`data_header` come from the data's own mark and the `run.json` beside it: texts of restricted corpora must not be shown.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_gen.examples import SCENARIOS, Example
-from eval.predicting.answer_scores import rank_codes, score_written
+from eval.predicting.answer_scores import rank_codes
 from icd10cm.answers import drop_cut_code, read_answer
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name
 from icd10cm.errors import DataError
-from serving.engines.base import Generation
+from serving.engines.base import Generation, score_written
 
 STATUSES = ("ok", "unparsed", "truncated", "error")
 
@@ -183,9 +183,7 @@ def _read_lines(path: Path) -> Finished:
     for number, line in enumerate(lines, 1):
         prediction = _read_line(line, f"{path}, line {number}")
         if prediction.id in seen:
-            raise DataError(
-                f"{path}, line {number}: id {prediction.id!r} stands on line {seen[prediction.id]} already; ids are unique"
-            )
+            raise DataError(f"{path}, line {number}: its id stands on line {seen[prediction.id]} already; ids are unique")
         seen[prediction.id] = number
         predictions.append(prediction)
     return Finished(predictions, rest.decode(errors="replace"))
@@ -207,24 +205,24 @@ def _read_line(line: bytes, where: str) -> Prediction:
 
 
 def _find_problem(row: Any) -> str:
-    """Return what is wrong with a parsed line, empty when nothing is."""
+    """Return what is wrong with a parsed line, empty when nothing is; without its values, which may be of restricted data."""
     if not isinstance(row, dict) or set(row) - set(_OPTIONAL) != set(Prediction._fields) - set(_OPTIONAL):
         found = ", ".join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
         return f"expected the keys {', '.join(Prediction._fields)}; found {found}"
     for key in ("id", "scenario", "output", "status"):
         if not isinstance(row[key], str):
-            return f"{key!r} should be a text, not {row[key]!r}"
+            return f"{key!r} should be a text"
     for key in ("codes", "rejected"):
         if not isinstance(row[key], list) or not all(isinstance(item, str) for item in row[key]):
-            return f"{key!r} should be a list of texts, not {row[key]!r}"
+            return f"{key!r} should be a list of texts"
     if not row["codes"]:
         return "'codes' is empty; an example without right codes can't be scored"
     for key in ("predicted", "ranking"):
         if not isinstance(row.get(key, []), list) or not all(map(_is_scored_code, row.get(key, []))):
-            return f"{key!r} should be a list of {{code, score}}, not {row[key]!r}"
+            return f"{key!r} should be a list of {{code, score}}"
     attributes = row.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
-        return f"'attributes' should be texts by name, not {attributes!r}"
+        return "'attributes' should be texts by name"
     if not isinstance(row.get("patient", ""), str) or not isinstance(row.get("n_characters", 0), int):
         return "'patient' should be a text and 'n_characters' a whole number"
     if row["scenario"] not in SCENARIOS:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_gen.examples import Example
-from data_gen.restricted import is_restricted
 from finetune.label_mask import render_label_mask
 from finetune.machines import Machines
 from finetune.memory import ModelSize, estimate_memory, measure_model
@@ -52,7 +51,7 @@ def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfi
         lengths = [_guess_tokens(example) for example in rows]
         tokens = f"about {sum(lengths):,} per epoch; longest about {max(lengths)} of max_length {sft.max_length} (a guess)"
     else:
-        rows, token_ids, n_over = fit_rows(data.train, tokenizer, sft.max_length, stage.too_long)
+        rows, token_ids, n_over = fit_rows(data, tokenizer, sft.max_length, stage.too_long)
         lengths = count_tokens(token_ids)
         tokens = f"{sum(lengths):,} per epoch; longest {max(lengths)} of max_length {sft.max_length}, {n_over} too long"
     per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * machines.processes
@@ -74,7 +73,7 @@ def describe_run(stage: StageArguments, sft: SFTConfig, model_config: ModelConfi
         print(f"{name:<7} {value}")
     if tokenizer is None:
         print(f"\nNo example can be shown: {problem}")
-    elif any(map(is_restricted, data.files)):
+    elif data.restricted:
         print("\nNo example is shown: the texts are restricted.")
     else:
         print(f"\nOne training example; what is learned stands in [brackets]:\n{render_label_mask(rows[0], tokenizer)}")

@@ -127,8 +127,9 @@ def check_codes(data: StageData, codes: CodeSet, folder: Path) -> None:
     """Raise `DataError` where a right answer could never be given, since the release lacks its code."""
     wrong = next((e for e in [*data.train, *data.validation] if not all(map(codes.is_billable, e.codes))), None)
     if wrong:
+        which = "" if data.restricted else f" ({SEPARATOR.join(wrong.codes)})"
         raise DataError(
-            f"{folder}: example {wrong.id} ({SEPARATOR.join(wrong.codes)}) has a code that release {codes.release} lacks; "
+            f"{folder}: {data.name_example(wrong)}{which} has a code that release {codes.release} lacks; "
             "set code_file to the release of the data"
         )
 
@@ -156,7 +157,7 @@ def train(
     model = load_model(model_config)
     check_vocabulary(model, tokenizer, str(model_config.model_name_or_path))
     with processes.main_process_first():
-        rows, _, _ = fit_rows(data.train, tokenizer, _find_limit(stage, grpo, model.config), stage.too_long)
+        rows, _, _ = fit_rows(data, tokenizer, _find_limit(stage, grpo, model.config), stage.too_long)
     grpo.eval_on_start = grpo.eval_strategy != "no"
     trainer = ReinforceTrainer(
         model=model,
@@ -188,7 +189,7 @@ def describe_run(
     tokenizer = load_tokenizer(model_config)
     config = AutoConfig.from_pretrained(find_config_folder(str(model_config.model_name_or_path)))
     limit = _find_limit(stage, grpo, config)
-    kept, tokens, n_over = fit_rows(data.train, tokenizer, limit, stage.too_long)
+    kept, tokens, n_over = fit_rows(data, tokenizer, limit, stage.too_long)
     n_answers = grpo.per_device_train_batch_size * grpo.gradient_accumulation_steps * grpo.world_size
     n_texts = max(n_answers // cast(int, grpo.num_generations), 1)
     steps_per_epoch = len(kept) * grpo.num_iterations // n_texts
@@ -207,6 +208,9 @@ def describe_run(
     }
     for name, value in rows.items():
         print(f"{name:<7} {value}")
+    if data.restricted:
+        print("\nNo text is shown: the texts are restricted.")
+        return
     example = kept[0]
     prompt = tokenizer.apply_chat_template(build_prompt(example.text), tokenize=False, add_generation_prompt=True)
     print(f"\nOne text, and what answers to it would earn:\n{prompt}")

@@ -73,6 +73,9 @@ def describe_job(settings: JobSettings, base_model: str, data: StageData, files:
     }
     for name, value in rows.items():
         print(f"{name:<7} {value}")
+    if data.restricted:
+        print("\nNo example is shown: the texts are restricted.")
+        return
     print("\nOne training example:")
     print(json.dumps({"messages": build_messages(data.train[0], settings.instruct)}, ensure_ascii=False, indent=2))
 

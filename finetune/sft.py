@@ -67,14 +67,14 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         share(processes, lambda: build_from_scratch(Path(str(stage.from_scratch)), data.train, folder / "from_scratch"))
     tokenizer = load_tokenizer(model_config)
     with processes.main_process_first():
-        rows, tokens, _ = fit_rows(data.train, tokenizer, sft.max_length, stage.too_long)
+        rows, tokens, _ = fit_rows(data, tokenizer, sft.max_length, stage.too_long)
     model = load_model(model_config)
     check_vocabulary(model, tokenizer, str(model_config.model_name_or_path))
     trainer = CodeTrainer(
         model=model,
         args=sft,
         train_dataset=tokens,
-        eval_dataset=load_tokens(data.validation, tokenizer),
+        eval_dataset=load_tokens(data.validation, tokenizer, keep=not data.restricted),
         processing_class=tokenizer,
         peft_config=build_peft_config(model_config),
         validation_examples=data.validation,

@@ -8,16 +8,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_gen.examples import Example, read_examples
+from data_gen.restricted import is_restricted
 from icd10cm.errors import DataError
 
 
 class StageData(NamedTuple):
-    """What one stage sees: training examples in file order with repeats, a fixed slice for validation, and their release."""
+    """What one stage sees: training examples in file order with repeats, a fixed slice for validation, and their release.
+
+    Attributes:
+        restricted: whether any of the files says that its texts may not be shown.
+    """
 
     train: list[Example]
     validation: list[Example]
     files: tuple[Path, ...]
     release: str | None
+    restricted: bool = False
+
+    def name_example(self, example: Example) -> str:
+        """Return how a message names an example: by its id, or by its row where that may be an id of a restricted text."""
+        if not self.restricted:
+            return f"example {example.id}"
+        rows = ((file, row, found) for file in self.files for row, found in enumerate(read_examples(file), 1))
+        return next((f"{file.name}, row {row}" for file, row, found in rows if found.id == example.id), "an example")
 
 
 def load_stage_data(folder: Path, scenarios: Sequence[str] | None, repeats: dict[str, int], validation_size: int) -> StageData:
@@ -27,14 +40,16 @@ def load_stage_data(folder: Path, scenarios: Sequence[str] | None, repeats: dict
         DataError: a file is missing, no example is of the wanted scenarios, or the examples are of several releases.
     """
     files = (folder / "train.parquet", folder / "validation.parquet")
-    train, validation = (_select(read_examples(file), scenarios) for file in files)
+    found, validation = read_examples(files[0]), _select(read_examples(files[1]), scenarios)
+    train = _select(found, scenarios)
     if not train:
         raise DataError(f"{files[0]}: no example of scenario {', '.join(scenarios or ['any'])}")
     for example in train:
         if not example.codes:
-            raise DataError(f"{files[0]}: example {example.id} has no codes")
+            raise DataError(f"{files[0]}, row {found.index(example) + 1}: has no codes")
     repeated = [example for example in train for _ in range(repeats.get(example.scenario, 1))]
-    return StageData(repeated, _spread(validation, validation_size), files, _read_release([*train, *validation], folder))
+    release = _read_release([*train, *validation], folder)
+    return StageData(repeated, _spread(validation, validation_size), files, release, any(map(is_restricted, files)))
 
 
 def count_scenarios(examples: Sequence[Example]) -> dict[str, int]:

@@ -29,14 +29,15 @@ _FEWEST_KEPT = 20_000
 _FORMAT = 1
 
 
-def load_tokens(examples: Sequence[Example], tokenizer: Any) -> Dataset:
+def load_tokens(examples: Sequence[Example], tokenizer: Any, keep: bool = True) -> Dataset:
     """Return a dataset with `input_ids` and `labels` of each example, in order.
 
-    A set of many examples is kept in the user's cache folder (`ICDTUNE_CACHE`), and mapped from there into memory.
+    A set of many examples is kept in the user's cache folder (`ICDTUNE_CACHE`), and mapped from there into memory; with
+    `keep` false, as for restricted texts, it is only in memory.
     """
     from datasets import load_from_disk
 
-    if len(examples) < _FEWEST_KEPT:
+    if not keep or len(examples) < _FEWEST_KEPT:
         return _build_dataset(examples, tokenizer)
     folder = find_cache_folder() / f"tokens-{_FORMAT}-{hash_rows(examples, tokenizer)}"
     if not (folder / "state.json").is_file():

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from icd10cm.errors import ICDTuneError
 
@@ -31,6 +35,29 @@ def run_entry(main: Callable[[Sequence[str] | None], int | None], argv: Sequence
             raise
         say_error(f"{error.filename or 'writing'}: {error.strerror}; make room or choose another folder, then run it again")
         return BAD_INPUT
+
+
+@contextmanager
+def interrupt_when_terminated() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal do what Ctrl-C does, so that scratch files go; not where they are caught or ignored."""
+    here = os.getpid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == here:
+            raise KeyboardInterrupt
+        # a fork of this process is ended as if nobody had caught the signal
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if is_main and signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def say_error(text: str, kind: str = "error") -> None:

@@ -1,10 +1,12 @@
-"""Predictions drawn by chance, seeded, and scored for real: what the tests of the report show."""
+"""Predictions drawn by chance, seeded, and scored for real; their report, and what a reader finds in it."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from eval_cases import write_run
 
 from data_gen.examples import Example, write_examples
 from eval.predictions import Prediction, ScoredCode
+from eval.report import run
 from eval.score import run as run_score
 from icd10cm import CodeSet
 from icd10cm.run_header import build_header, write_json
@@ -23,6 +26,7 @@ SKILLS = {
     "floor": {"base": 1.0, "reordered": 0.95, "abbreviated": 0.6, "typo": 0.94, "multiple": 0.4, "paraphrased": 0.25},
 }
 """Share of codes that each engine gets right, by scenario."""
+VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 def draw_titles(codes: CodeSet, n: int, seed: int = 1) -> list[Example]:
@@ -125,3 +129,73 @@ def score_engines(
         assert run_score([str(path), "--n-boot", "100"]) == 0
         found[name] = path.with_name("scores.json")
     return found
+
+
+def write_report(tmp_path: Path, scores: list[Path], *more: object) -> str:
+    """Write the report of some scores into a folder; returns the page."""
+    assert run([*map(str, scores), "--output", str(tmp_path / "report.html"), *map(str, more)]) == 0
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def read_report(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def list_engines(found: dict[str, Path]) -> list[Path]:
+    return [path for name, path in found.items() if name != "pair"]
+
+
+class Reader(HTMLParser):
+    """Checks that tags close in order; collects the text, the headings, the ids and what tables lack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.levels: list[int] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.problems: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in given:
+            self.ids.append(str(given["id"]))
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag == "th" and given.get("scope") not in ("row", "col"):
+            self.problems.append("th without scope")
+        if tag == "svg" and not given.get("aria-label") and given.get("aria-hidden") != "true":
+            self.problems.append("svg without text")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "svg"} & set(self.open):
+            self.text.append(data)
+
+
+def read_page(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def read_text(page: str) -> str:
+    return " ".join(" ".join(read_page(page).text).split())
+
+
+def check_readable(page: str) -> None:
+    """Assert that a page is in order for those who hear it: headings, captions, ids, landmarks."""
+    reader = read_page(page)
+    assert reader.problems == []
+    assert reader.levels[0] == 1 and reader.levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(reader.levels, reader.levels[1:], strict=False))
+    assert sorted(set(reader.ids)) == sorted(reader.ids)
+    assert reader.tags.count("table") == reader.tags.count("caption")
+    assert [reader.tags.count(tag) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]

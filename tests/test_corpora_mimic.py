@@ -7,12 +7,11 @@ import gzip
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,78 +21,30 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from mimic_folders import FILES, copy_table, prepare_corpus, read_all, read_counts, read_csv, write_command, write_shaped
 
-from data_gen.examples import SPLITS, Example, read_examples
+from data_gen.examples import SPLITS, read_examples
 from data_gen.restricted import is_restricted
 from eval.corpora import mimic_shaped, prepare
 from eval.corpora.splits import draw_split
+from eval.corpora.tables import open_tables
 from finetune.stage_data import load_stage_data
 from icd10cm import CodeSet
 from icd10cm.codeset import add_dot
 from icd10cm.releases import find_retired
 
 ROOT = Path(__file__).parent.parent
-FILES = [f"{split}.parquet" for split in SPLITS]
 
 
 @pytest.fixture(scope="module")
 def shaped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small folder with ten times the usual dirt."""
-    folder = tmp_path_factory.mktemp("shaped") / "mimic"
-    size = ["--admissions", "600", "--icd10-share", "0.6", "--dirt", "10", "--seed", "3", "--workers", "1"]
-    assert mimic_shaped.run(["--output-dir", str(folder), *size]) == 0
-    return folder
+    return write_shaped(tmp_path_factory.mktemp("shaped") / "mimic", 600)
 
 
 @pytest.fixture(scope="module")
 def prepared(shaped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder as examples, with the defaults."""
     return prepare_corpus(shaped, tmp_path_factory.mktemp("prepared") / "corpus")
-
-
-def prepare_corpus(folder: Path, output: Path, *more: object) -> Path:
-    """Prepare in this process; returns the output folder."""
-    arguments = ["--corpus", "mimic_iv", "--folder", folder, "--output-dir", output, *more]
-    assert prepare.run([str(argument) for argument in arguments]) == 0
-    return output
-
-
-def write_command(folder: Path, output: Path) -> list[str]:
-    """Return the command that prepares in a process of its own."""
-    words = ("-m", "eval.corpora.prepare", "--corpus", "mimic_iv", "--folder", str(folder), "--output-dir", str(output))
-    return [sys.executable, *words]
-
-
-def refuse(folder: Path, capsys: pytest.CaptureFixture[str], *more: object) -> str:
-    """Return the one line that preparing ends with."""
-    output = folder / "never"
-    arguments = ["--corpus", "mimic_iv", "--folder", folder, "--output-dir", output, *more]
-    assert prepare.run([str(argument) for argument in arguments]) == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("icdtune: error")]
-    assert len(errors) == 1 and not output.exists()
-    return errors[0]
-
-
-def read_all(folder: Path) -> list[Example]:
-    return [example for name in FILES for example in read_examples(folder / name)]
-
-
-def read_counts(folder: Path) -> dict[str, dict[str, int]]:
-    return json.loads((folder / "run.json").read_text())["counts"]
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def copy_table(shaped: Path, folder: Path, name: str, lines: bytes | None = None) -> Path:
-    """Copy the folder with one table replaced by what is given; returns that table."""
-    shutil.copytree(shaped, folder, dirs_exist_ok=True)
-    path = next(folder.rglob(f"{name}.csv.gz"))
-    if lines is not None:
-        path.write_bytes(lines)
-    return path
 
 
 def count_by_sqlite(shaped: Path, codes: CodeSet) -> tuple[dict[str, list[str]], dict[str, int]]:
@@ -223,24 +174,6 @@ def test_published_splits(kind: str, shaped: Path, prepared: Path, tmp_path: Pat
     assert read_counts(output)["leaks"]["patients in more than one split"] > 0, "said, since this split is by admission"
 
 
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("_id,split\n1,train\n", "none of its ids is an id of the corpus"),
-        ("_id,part\n1,train\n", "has no column split"),
-        ("_id,split\n1,holdout\n", "column split says 'holdout'"),
-        ("_id,split\nHADM,train\nHADM,test\n", "an id of column _id stands in two splits"),
-    ],
-)
-def test_split_files_that_do_not_fit(
-    content: str, complaint: str, shaped: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "split.csv"
-    path.write_text(content.replace("HADM", read_examples(prepared / "train.parquet")[0].id))
-    copy_table(shaped, tmp_path / "mimic", "discharge")
-    assert complaint in refuse(tmp_path / "mimic", capsys, "--split-file", path)
-
-
 def test_top_labels_with_and_without_smoking(shaped: Path, prepared: Path, tmp_path: Path) -> None:
     kept = prepare_corpus(shaped, tmp_path / "kept", "--labels", "top", "--n-labels", "20")
     dropped = prepare_corpus(shaped, tmp_path / "dropped", "--labels", "top", "--n-labels", "20", "--smoking-codes", "drop")
@@ -305,68 +238,6 @@ def test_dry_run_writes_nothing_and_shows_no_text(
     assert not any(" ".join(words[place : place + 4]) in shown.out + shown.err for place in range(0, 400, 4))
 
 
-def test_letters_to_patients_are_refused(shaped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    letters = tmp_path / "letters"
-    assert mimic_shaped.run(["--output-dir", str(letters), "--admissions", "60", "--patient-facing", "--workers", "1"]) == 0
-    capsys.readouterr()
-    line = refuse(letters, capsys)
-    assert "speak to the patient" in line and "pleasure" not in line and "Dear" not in line
-    text = b"note_id,subject_id,hadm_id,discharge_instructions\n1,1,1,Dear Ms. ___ secret\n"
-    copy_table(shaped, tmp_path / "columns", "discharge", gzip.compress(text))
-    line = refuse(tmp_path / "columns", capsys)
-    assert "what the patient is told (column discharge_instructions)" in line and "secret" not in line
-    rows = "".join(f"{n}-DS-1,{n},{n},DS,1,,,FINDINGS: no pneumothorax secret\n" for n in range(9))
-    text = f"note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n{rows}".encode()
-    copy_table(shaped, tmp_path / "radiology", "discharge", gzip.compress(text))
-    line = refuse(tmp_path / "radiology", capsys)
-    assert "headings of a discharge summary" in line and "secret" not in line
-
-
-HEAD = b"note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n"
-
-
-def pack(text: bytes) -> bytes:
-    """Return the same gzip bytes at any time: they stand in the names of tests, which all processes must agree on."""
-    return gzip.compress(text, mtime=0)
-
-
-GOOD = b'1-DS-1,1,1,DS,1,,,"Chief Complaint:\nsecret word\nPast Medical History:\nsecret"\n'
-
-
-@pytest.mark.parametrize(
-    ("table", "content", "complaint"),
-    [
-        ("discharge", "cut", "not a whole gzip file"),
-        ("discharge", HEAD + GOOD, "cannot be read as gzip"),
-        ("discharge", pack(HEAD + GOOD * 3 + b'2-DS-1,2,2,DS,1,,,secret, "x",\n'), "row 5: no row with the columns"),
-        ("discharge", pack(HEAD + GOOD + b'2-DS-1,secret\n'), "row 3: no row with the columns"),
-        ("discharge", pack(HEAD + GOOD + b'2-DS-1,2,2,DS,1,,,"secret \xff\xfe"\n'), "not UTF-8"),
-        ("discharge", pack(HEAD.replace(b"hadm_id", b"stay") + GOOD), "has no column hadm_id; found note_id"),
-        ("diagnoses_icd", "cut", "not a whole gzip file"),
-        ("diagnoses_icd", pack(b"hadm_id,icd_code\n1,E119\n"), "has no column subject_id, seq_num, icd_version"),
-    ],
-)  # fmt: skip
-def test_damaged_files_are_one_line_without_their_text(
-    table: str, content: Any, complaint: str, shaped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = copy_table(shaped, tmp_path / "mimic", table)
-    path.write_bytes(path.read_bytes()[:-2000] if content == "cut" else content)
-    line = refuse(tmp_path / "mimic", capsys)
-    assert complaint in line and path.name in line and "secret" not in line, line
-
-
-def test_what_is_missing_or_of_no_effect_is_named(shaped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(shaped / "hosp", tmp_path / "hosp")
-    assert "note/discharge.csv.gz: no such file" in refuse(tmp_path, capsys) and not (tmp_path / "never").exists()
-    assert "'dev_split' has no effect on mimic_iv" in refuse(tmp_path, capsys, "--dev-split", "validation")
-    assert "leave nothing to train on" in refuse(tmp_path, capsys, "--test-share", "0.95", "--validation-share", "0.1")
-    assert "code_map" in refuse(tmp_path, capsys, "--note-folder", shaped, "--code-map", "{E11: E11}")
-    (tmp_path / "hosp" / "patients.csv.gz").unlink()
-    apart = prepare_corpus(tmp_path, tmp_path / "out", "--note-folder", shaped / "note")
-    assert not any("sex" in dict(example.attributes) for example in read_all(apart))
-    assert "patients.csv.gz is not there" in (apart / "corpus_card.md").read_text()
-
-
 def test_ids_of_other_programs_and_of_other_patients(shaped: Path, prepared: Path, tmp_path: Path) -> None:
     examples = {example.id: example for example in read_all(prepared)}
     path = copy_table(shaped, tmp_path / "mimic", "diagnoses_icd")
@@ -384,6 +255,25 @@ def test_ids_of_other_programs_and_of_other_patients(shaped: Path, prepared: Pat
     assert renamed.startswith("note of 2") and found.pop(renamed) == kept.pop(unnamed) and found == kept
     told = read_counts(tmp_path / "out")["texts"]["dropped: notes and diagnoses name different patients"]
     assert told >= len(examples) - len(kept) - 1 > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_no_text_behind(number: int, shaped: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(write_command(shaped, tmp_path / "corpus"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / ".corpus.partial" / "work" / "texts.parquet").exists():
+        time.sleep(0.002)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "icdtune: stopped" in errors and "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_in_the_middle_of_a_query_is_ctrl_c(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), open_tables(tmp_path, "200MB", 1) as connection:
+        # with a bar DuckDB looks for signals at the end of a query only, without one all the time
+        connection.execute("SET enable_progress_bar = false")
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        connection.execute("SELECT count(*) FROM range(20000000000) numbers(number) WHERE number % 7 = 3")
 
 
 def test_kill_leaves_no_half_file_and_the_same_command_goes_on(shaped: Path, prepared: Path, tmp_path: Path) -> None:
@@ -405,29 +295,6 @@ def test_kill_leaves_no_half_file_and_the_same_command_goes_on(shaped: Path, pre
     assert all((output / name).read_bytes() == (prepared / name).read_bytes() for name in FILES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
     assert sorted(path.name for path in output.iterdir()) == sorted([*FILES, "corpus_card.md", "run.json"])
-
-
-def test_a_plain_file_that_is_cut_inside_a_note(shaped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = copy_table(shaped, tmp_path / "mimic", "discharge")
-    whole = gzip.decompress(path.read_bytes())
-    path.unlink()
-    path.with_suffix("").write_bytes(whole[: whole.rindex(b"Physical Exam")])
-    assert "discharge.csv: ends inside a quoted text" in refuse(tmp_path / "mimic", capsys)
-
-
-def test_no_room_is_one_line(shaped: Path, tmp_path: Path) -> None:
-    room = 300_000
-    done = subprocess.run(
-        write_command(shaped, tmp_path / "out"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )
-    assert done.returncode == 2 and not (tmp_path / "out").exists(), done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("icdtune: error: ") and "Traceback" not in done.stderr
-    assert "make room" in done.stderr
 
 
 def test_a_folder_of_the_other_version_and_plain_files(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def plant(path: Path, fault: str) -> None:
     ("fault", "parts"),
     [
         ("wrong id", ("predictions.jsonl, line 2", "id 't9' is not in", "test.jsonl")),
-        ("repeated id", ("predictions.jsonl, line 5", "'b1' stands on line 1")),
+        ("repeated id", ("predictions.jsonl, line 5", "its id stands on line 1")),
         ("unknown scenario", ("predictions.jsonl, line 4", "did you mean 'multiple'?")),
         ("unknown status", ("predictions.jsonl, line 1", "unknown status 'fine'")),
         ("half a line", ("predictions.jsonl, line 4", "half written")),

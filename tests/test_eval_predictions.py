@@ -80,7 +80,7 @@ GOOD = write_line(predict("I10", "I10", id="a"))
 BAD_FILES = {
     "empty": ("", "empty"),
     "half line": (GOOD + GOOD[:30], "line 2"),
-    "repeated id": (GOOD + GOOD, "line 2: id 'a' stands on line 1"),
+    "repeated id": (GOOD + GOOD, "line 2: its id stands on line 1 already"),
     "unknown scenario": (GOOD.replace('"typo"', '"typos"'), "line 1: unknown scenario 'typos', did you mean 'typo'?"),
     "unknown status": (GOOD.replace('"ok"', '"fine"'), "unknown status 'fine'"),
     "not json": (GOOD + "I10\n", "line 2: not a line of predictions"),

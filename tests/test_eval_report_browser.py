@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import open_browser, read_lightness
 from report_runs import SKILLS, draw_titles, score_engines
 
 from eval.paired import run as run_paired
@@ -15,21 +15,13 @@ from eval.report import run
 from icd10cm import CodeSet
 from icd10cm.run_header import build_header, write_json
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECTIONS = ("by-text", "others", "codes", "groups", "sure", "pairs", "wrong", "examples", "training", "counted")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: `uv pip install playwright` for this test")
-    with playwright.sync_playwright() as driver:
-        own = driver.chromium.executable_path
-        found = own if Path(own).is_file() else next(filter(None, map(shutil.which, BROWSERS)), None)
-        if found is None:
-            pytest.skip("no Chromium: `playwright install chromium` or `apt-get install chromium` for this test")
-        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +57,7 @@ def test_page_in_a_browser(browser: Any, page_file: Path, width: int, scheme: st
     charts = page.locator("figure svg:visible")
     assert charts.count() >= 4 and all(box["width"] > 200 for box in map(_measure, charts.all()))
     dark, ink = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
-    assert (_read_lightness(dark) < 0.3) == (scheme == "dark") and abs(_read_lightness(dark) - _read_lightness(ink)) > 0.6
+    assert (read_lightness(dark) < 0.3) == (scheme == "dark") and abs(read_lightness(dark) - read_lightness(ink)) > 0.6
     page.close()
 
 
@@ -84,16 +76,10 @@ def test_printed_page_is_ink_on_white(browser: Any, page_file: Path) -> None:
     page = browser.new_page(color_scheme="dark")
     page.goto(page_file.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
-    assert _read_lightness(page.evaluate("getComputedStyle(document.body).color")) < 0.3, "ink on white, whatever the screen"
+    assert read_lightness(page.evaluate("getComputedStyle(document.body).color")) < 0.3, "ink on white, whatever the screen"
     assert page.pdf().startswith(b"%PDF")
     page.close()
 
 
 def _measure(locator: Any) -> dict[str, float]:
     return locator.bounding_box()
-
-
-def _read_lightness(colour: str) -> float:
-    """Return 0 for black and 1 for white of `rgb(r, g, b)`; a transparent background is the white of the paper."""
-    parts = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]
-    return 1.0 if len(parts) == 4 and parts[3] == 0 else sum(parts[:3]) / 765

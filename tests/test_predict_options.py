@@ -215,7 +215,7 @@ def test_an_unknown_scenario_is_refused_at_once_and_aliases_are_not(data: Path, 
     renamed.write_text("".join(json.dumps(row | {"scenario": "abreviated"}) + "\n" for row in rows))
     assert run(renamed, tmp_path / "new" / "p.jsonl", *words) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "example 'e0' has the unknown scenario 'abreviated', did you mean 'abbreviated'?" in line
+    assert "renamed.jsonl, row 1: unknown scenario 'abreviated', did you mean 'abbreviated'?" in line
     assert not (tmp_path / "new").exists()
 
 

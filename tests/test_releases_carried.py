@@ -11,7 +11,7 @@ import pytest
 from chat_server import ChatServer, start_chat
 from eval_cases import predict as by_hand
 from eval_cases import write_run
-from test_serving_middleware import Recorder, post
+from test_serving_middleware import Recorder, post, set_served
 
 from data_gen import generate
 from data_gen.examples import Example, write_examples
@@ -21,11 +21,12 @@ from finetune.starting_point import check_release
 from icd10cm import CodeSet
 from icd10cm.errors import CheckpointError, CodeFileError
 from icd10cm.run_header import build_header, write_json
-from serving import code, middleware, serve
+from serving import code, serve
 from serving.checkpoint import check_checkpoint
-from serving.command import ServeSettings, build_launch
+from serving.command import ServeSettings, build_launch, describe_served
 from serving.engines.base import RELEASE_HEADER
 from serving.engines.endpoint_engine import EndpointEngine
+from serving.model_facts import SERVED_VARIABLE, Served
 
 ROOT = Path(__file__).parent.parent
 CONFIG = str(ROOT / "configs" / "serving" / "vllm.yaml")
@@ -137,24 +138,23 @@ def test_a_server_is_started_with_the_release_it_answers_with(
     named.write_text("")
     settings = ServeSettings(model=random_checkpoint, code_file=named, constrained=constrained)
     launch = build_launch(settings, check_checkpoint(random_checkpoint))
-    assert launch.environment[middleware.RELEASE_VARIABLE] == release
+    assert Served.model_validate_json(launch.environment[SERVED_VARIABLE]).release == release
 
 
 def test_a_server_with_the_embedded_codes_or_with_unnamed_ones(random_checkpoint: Path, tmp_path: Path) -> None:
     checkpoint = check_checkpoint(random_checkpoint)
-    assert build_launch(ServeSettings(model=random_checkpoint), checkpoint).environment["ICDTUNE_RELEASE"] == "2026"
+    assert describe_served(ServeSettings(model=random_checkpoint), checkpoint, "vllm").release == "2026"
     (tmp_path / "codes.txt").write_text("")
     unnamed = ServeSettings(model=random_checkpoint, code_file=tmp_path / "codes.txt")
-    assert build_launch(unnamed, checkpoint).environment["ICDTUNE_RELEASE"] == ""
+    assert describe_served(unnamed, checkpoint, "vllm").release == ""
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/models"])
 def test_every_response_names_the_release(path: str, random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(middleware.MODEL_VARIABLE, str(random_checkpoint))
-    monkeypatch.setenv(middleware.RELEASE_VARIABLE, "2024")
+    set_served(monkeypatch, random_checkpoint, release="2024")
     name = RELEASE_HEADER.lower().encode()
     assert dict(post(Recorder(), {"prompt": "gout"}, path)[0]["headers"])[name] == b"2024"
-    monkeypatch.setenv(middleware.RELEASE_VARIABLE, "")
+    set_served(monkeypatch, random_checkpoint)
     assert name not in dict(post(Recorder(), {"prompt": "gout"}, path)[0]["headers"])
 
 

@@ -115,22 +115,25 @@ def tokenizer(data_folder: Path) -> Any:
 def test_an_example_that_is_too_long_is_counted_and_follows_the_policy(data_folder: Path, tokenizer: Any) -> None:
     from finetune.row_lengths import count_tokens, fit_rows
 
-    rows = load_stage_data(data_folder, None, {}, 100).train
-    assert fit_rows(rows, tokenizer, None, "error")[2] == 0
-    long = rows[-1]._replace(text=" and ".join([rows[-1].text] * 40))
-    rows = [*rows[:-1], long]
+    data = load_stage_data(data_folder, None, {}, 100)
+    assert fit_rows(data, tokenizer, None, "error")[2] == 0
+    long = data.train[-1]._replace(text=" and ".join([data.train[-1].text] * 40))
+    rows = [*data.train[:-1], long]
+    data = data._replace(train=rows)
     most = 60
-    with pytest.raises(DataError, match=f"1 of 8 examples are longer than max_length {most} tokens .the longest, {long.id}"):
-        fit_rows(rows, tokenizer, most, "error")
-    kept, tokens, n_over = fit_rows(rows, tokenizer, most, "drop")
+    with pytest.raises(
+        DataError, match=f"1 of 8 examples are longer than max_length {most} tokens .the longest, example {long.id}"
+    ):
+        fit_rows(data, tokenizer, most, "error")
+    kept, tokens, n_over = fit_rows(data, tokenizer, most, "drop")
     assert (list(kept), len(tokens), n_over) == (rows[:-1], 7, 1)
-    kept, tokens, n_over = fit_rows(rows, tokenizer, most, "truncate")
+    kept, tokens, n_over = fit_rows(data, tokenizer, most, "truncate")
     assert n_over == 1 and max(count_tokens(tokens)) in (most - 1, most)
     assert long.text.startswith(kept[-1].text) and len(kept[-1].text) > 40
     learned = tokenizer.decode([label for label in tokens[7]["labels"] if label != -100])
     assert learned == f"{long.codes[0]}{tokenizer.eos_token}"
     with pytest.raises(DataError, match="its codes alone are longer than max_length 5"):
-        fit_rows(rows, tokenizer, 5, "truncate")
+        fit_rows(data, tokenizer, 5, "truncate")
 
 
 def test_labels_are_those_of_trl(data_folder: Path, tokenizer: Any) -> None:

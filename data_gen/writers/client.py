@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from data_gen.writers.address import is_this_machine
 from data_gen.writers.price import compute_cost, read_usage
 from data_gen.writers.settings import WriterSettings
 from data_gen.writers.store import Store
 from data_gen.writers.tasks import Request
+from icd10cm.address import is_this_machine
 from icd10cm.errors import ConfigError
 
 if TYPE_CHECKING:

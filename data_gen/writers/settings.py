@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from data_gen.folders import FolderPath
-from data_gen.writers.address import check_address, is_this_machine
+from data_gen.leaving import check_leaving
+from data_gen.restricted import is_restricted
+from icd10cm.address import check_address, is_this_machine
 from icd10cm.config import Settings
 
 _OURS = (
@@ -65,8 +67,9 @@ class WriterSettings(Settings):
     )
     allow_clinical_text_to_leave: bool = Field(
         False,
-        description="true: the lines of examples_file, and texts chosen after a diagnoses_file, may be asked of another "
-        "machine. Credentialed data (MIMIC) may not leave, unless its data use agreement and the provider's terms allow it",
+        description="true: the lines of examples_file, and texts chosen after a diagnoses_file or another file marked as "
+        "restricted, may be asked of another machine. Credentialed data (MIMIC) may not leave, unless its data use agreement "
+        "and the provider's terms allow it",
     )
 
     @property
@@ -106,13 +109,9 @@ class WriterSettings(Settings):
 
     def check_clinical(self, path: Path | None) -> None:
         """Raise `ValueError` where the model is on another machine, which a clinical file may not reach."""
-        if path is None or is_this_machine(self.base_url) or self.allow_clinical_text_to_leave:
-            return
-        raise ValueError(
-            f"{path} counts as clinical text, which may not leave this machine for {urlsplit(self.base_url).hostname}, nor may "
-            "what is counted in it; use a server on this machine, or set allow_clinical_text_to_leave: true in writer "
-            "where the data use agreement permits it (PhysioNet's does not for most services)"
-        )
+        if path is not None:
+            allowed = self.allow_clinical_text_to_leave
+            check_leaving(str(path), [self.base_url], allowed, "use a server on this machine", prefix="writer.")
 
 
 class Backend(Settings):
@@ -139,7 +138,10 @@ class Backend(Settings):
                 raise ValueError("backend openai needs `writer: {base_url: http://127.0.0.1:8000/v1, model: …}`")
             if self.max_cost_usd is not None and self.writer.prices is None:
                 raise ValueError("max_cost_usd needs `writer.prices`; without prices nothing can be counted")
-            for path in self.list_clinical_files():
+            clinical = self.list_clinical_files()
+            if not is_this_machine(self.writer.base_url):
+                clinical += filter(is_restricted, self.list_files())
+            for path in clinical:
                 self.writer.check_clinical(path)
             return self
         unused = [name for name in ("batch", "max_cost_usd") if getattr(self, name)]
@@ -149,4 +151,8 @@ class Backend(Settings):
 
     def list_clinical_files(self) -> list[Path]:
         """Return the files of real patients that decide what is asked; none unless the settings it is mixed into have some."""
+        return []
+
+    def list_files(self) -> list[Path]:
+        """Return every file that the texts are made after; none unless the settings it is mixed into have some."""
         return []

@@ -7,7 +7,7 @@
 Writes `train.parquet`, `validation.parquet`, `test.parquet`, `corpus_card.md` and `run.json` into `output_dir`: what
 `finetune.sft --data` trains on and `eval.predict --data` answers. The card counts everything that was dropped or changed.
 The same files and settings give the same bytes of all but `run.json`. A folder with `run.json` is whole; a run that is
-killed leaves no file under its final name.
+stopped leaves nothing, one that is killed (`kill -9`) a folder `.NAME.partial` with texts, which the next run removes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from eval.corpora.settings import CorpusSettings
 from eval.corpora.writing import write_splits
 from icd10cm.codeset import CodeSet
 from icd10cm.config import load_settings
-from icd10cm.entry import run_entry, say
+from icd10cm.entry import interrupt_when_terminated, run_entry, say
 from icd10cm.errors import DataError
 from icd10cm.run_header import build_header, hash_file, write_json, write_text
 
@@ -57,6 +57,9 @@ CORPORA: dict[str, Any] = {"mimic_iv": mimic, "codiesp": codiesp, "own": own}
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare a corpus."""
     settings = load_settings(CorpusSettings, argv, doc=__doc__ or "", prog="python -m eval.corpora.prepare")
+    # an interrupt in the middle of this import can end the process on the spot, with its scratch folder left behind
+    import duckdb  # noqa: F401
+
     codeset = CodeSet.load(settings.code_file, settings.release)
     corpus: Corpus = CORPORA[settings.corpus]
     if settings.dry_run:
@@ -115,7 +118,7 @@ def show_plan(corpus: Corpus, settings: CorpusSettings, codeset: CodeSet) -> Non
     """Print what a run would write; of MIMIC-IV the diagnoses and the first notes are read, of the others everything."""
     ledger = Ledger()
     files = corpus.find_files(settings)
-    with tempfile.TemporaryDirectory() as folder:
+    with interrupt_when_terminated(), tempfile.TemporaryDirectory() as folder:
         if settings.corpus == "mimic_iv":
             mimic.preview(settings, Path(folder), ledger, codeset)
         else:

@@ -42,6 +42,11 @@ def open_tables(folder: Path, memory_limit: str, threads: int) -> Iterator[DuckD
         # progress is counted only when a bar is wanted; ours is drawn by `show_progress`
         connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         yield connection
+    except RuntimeError as error:
+        # what DuckDB makes of a Ctrl-C that comes while it runs a query
+        if "Query interrupted" in str(error):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         connection.close()
 

@@ -8,23 +8,13 @@ from collections.abc import Iterable
 
 from icd10cm.answers import drop_cut_code, read_answer
 from icd10cm.codeset import CodeSet
-from serving.engines.base import Generation, Sample
+from serving.engines.base import Generation, Sample, score_written
 
 RANKINGS = ("none", "beam", "sampling")
 SCORES = ("logprob", "sampling")
 
 Ranking = tuple[tuple[str, float], ...]
 """(code, score), surest first, each code once."""
-
-
-def score_written(code_scores: Iterable[tuple[str, float]], codes: CodeSet) -> dict[str, float]:
-    """Return the score of each billable code that was written; of one written twice the first."""
-    scores: dict[str, float] = {}
-    for written, score in code_scores:
-        if math.isfinite(score):
-            for code in read_answer(written, codes).codes:
-                scores.setdefault(code, score)
-    return scores
 
 
 def rank_codes(generation: Generation, predicted: Iterable[str], codes: CodeSet, n_ranked: int) -> Ranking:

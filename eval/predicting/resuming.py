@@ -11,7 +11,10 @@ from icd10cm.entry import say
 from icd10cm.errors import ConfigError
 from icd10cm.run_header import read_header, write_text
 
-_CHANGEABLE = {"output", "batch_size", "concurrency", "timeout", "retries", "patience", "overwrite", "dry_run"}
+_CHANGEABLE = {
+    "output", "batch_size", "concurrency", "timeout", "retries", "patience", "overwrite", "dry_run",
+    "allow_clinical_text_to_leave",
+}  # fmt: skip
 """Settings that may differ when a run goes on, since no answer depends on them."""
 
 

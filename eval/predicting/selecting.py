@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.examples import SCENARIOS, Example
+from data_gen.restricted import is_restricted
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name
 from icd10cm.errors import ConfigError, DataError
@@ -21,25 +22,27 @@ def select_examples(examples: Sequence[Example], scenarios: Sequence[str], limit
 
     Raises:
         ConfigError: a scenario does not exist.
-        DataError: nothing is left, two examples have the same id, or one has a scenario that does not exist.
+        DataError: nothing is left, two examples have the same id, or one has a scenario that does not exist; names rows,
+            since an id may be that of a restricted text.
     """
     for scenario in scenarios:
         if scenario not in SCENARIOS:
             raise ConfigError(f"'scenarios': no scenario {scenario!r}{suggest_name(scenario, SCENARIOS)}")
     seen: Counter[str] = Counter()
     selected: dict[str, Example] = {}
-    for example in examples:
+    rows: dict[str, int] = {}
+    for row, example in enumerate(examples, 1):
         if example.scenario not in SCENARIOS:
             near = suggest_name(example.scenario, SCENARIOS)
-            raise DataError(f"{source}: example {example.id!r} has the unknown scenario {example.scenario!r}{near}")
+            raise DataError(f"{source}, row {row}: unknown scenario {example.scenario!r}{near}")
         if scenarios and example.scenario not in scenarios:
             continue
         seen[example.scenario] += 1
         if limit and seen[example.scenario] > limit:
             continue
         if example.id in selected:
-            raise DataError(f"{source}: two examples have the id {example.id!r}; ids must differ")
-        selected[example.id] = example
+            raise DataError(f"{source}, row {row}: has the id of row {rows[example.id]}; ids must differ")
+        selected[example.id], rows[example.id] = example, row
     if not selected:
         raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
     return list(selected.values())
@@ -59,7 +62,8 @@ def compare_releases(examples: Sequence[Example], codes: CodeSet, source: Path) 
 
 
 def inherit_header(data: Path) -> dict[str, Any]:
-    """Return what predictions take over from the `run.json` beside their data: whether its texts may be shown, and its name.
+    """Return what predictions take over from their data, marked or with a `run.json` beside it: whether texts may be shown, and
+    the name.
 
     Raises:
         DataError: there is one, but it cannot be read, so that nobody knows.
@@ -67,4 +71,4 @@ def inherit_header(data: Path) -> dict[str, Any]:
     path = data.with_name("run.json")
     header = read_header(path) if path.is_file() else {}
     found = {key: header[key] for key in _INHERITED if key in header and header.get("stage") != "eval.predict"}
-    return {"restricted": bool(found.get("restricted")), "corpus": found.get("corpus"), "data_header": found}
+    return {"restricted": is_restricted(data), "corpus": found.get("corpus"), "data_header": found}

@@ -19,6 +19,7 @@ import numpy as np
 from eval.predictions import Prediction
 from eval.scoring.cases import collect_written, number_units
 from icd10cm.errors import DataError
+from serving.coding.calibration import Curve, read_confidences
 
 SOURCES = ("logprob", "sampling", "cosine", "search")
 """What a score can be, `score_source` of a predictions header."""
@@ -30,7 +31,7 @@ _POINTS = 100
 _Z = 1.959964
 _NEARLY_0 = 1e-9
 
-Calibrate = Callable[[np.ndarray], np.ndarray]
+Calibrate = Callable[[np.ndarray], np.ndarray] | Curve
 
 
 class Sure(NamedTuple):
@@ -75,17 +76,12 @@ def build_calibration(
     fitted = collect_codes(validation, source)
     if not len(fitted.right):
         raise DataError("the validation predictions have no scores, so nothing can be calibrated on them; leave them out")
-    calibrate, temperature = CALIBRATORS[calibrator](fitted)
+    calibrate = CALIBRATORS[calibrator](fitted)
     after = codes._replace(confidences=calibrate(codes.confidences))
-    figures["calibrator"], figures["temperature"] = calibrator, temperature
+    figures["calibrator"], figures["temperature"] = calibrator, calibrate.parameters.get("temperature")
     answers = collect_answers(predictions, source, calibrate)
     figures["after"] = {**describe(after), "answers": describe(answers), "chosen_at_95": _apply_cut(fitted, codes)}
     return figures
-
-
-def read_confidences(scores: np.ndarray, source: str) -> np.ndarray:
-    """Return the confidences, from 0 to 1, that scores stand for, shape as `scores`."""
-    return np.exp(np.minimum(scores, 0.0)) if source == "logprob" else np.clip(scores, 0.0, 1.0)
 
 
 def collect_codes(predictions: Sequence[Prediction], source: str) -> Sure:
@@ -159,8 +155,8 @@ def trace_coverage(sure: Sure) -> list[dict[str, float]]:
     ]
 
 
-def fit_temperature(fitted: Sure) -> tuple[Calibrate, float | None]:
-    """Return `confidence ** (1 / T)` with the T of least log loss on `fitted`, and T."""
+def fit_temperature(fitted: Sure) -> Curve:
+    """Return `confidence ** (1 / T)` with the T of least log loss on `fitted`."""
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.clip(fitted.confidences, _NEARLY_0, 1 - _NEARLY_0))
@@ -171,19 +167,18 @@ def fit_temperature(fitted: Sure) -> tuple[Calibrate, float | None]:
         return -float(np.mean(np.where(fitted.right > 0, scaled, missed)))
 
     best = minimize_scalar(measure_loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-6})
-    temperature = round(float(np.exp(best.x)), 4)
-    return lambda confidences: np.clip(confidences, 0.0, 1 - _NEARLY_0) ** (1 / temperature), temperature
+    return Curve("temperature", {"temperature": round(float(np.exp(best.x)), 4)})
 
 
-def fit_isotonic(fitted: Sure) -> tuple[Calibrate, float | None]:
-    """Return the increasing step function nearest to `fitted`; it has no temperature."""
+def fit_isotonic(fitted: Sure) -> Curve:
+    """Return the increasing function nearest to `fitted`, straight lines between its points."""
     from sklearn.isotonic import IsotonicRegression
 
     steps = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(fitted.confidences, fitted.right)
-    return lambda confidences: np.asarray(steps.predict(confidences)), None
+    return Curve("isotonic", {"raw": steps.X_thresholds_.tolist(), "right": steps.y_thresholds_.tolist()})
 
 
-CALIBRATORS: dict[str, Callable[[Sure], tuple[Calibrate, float | None]]] = {
+CALIBRATORS: dict[str, Callable[[Sure], Curve]] = {
     "temperature": fit_temperature,
     "isotonic": fit_isotonic,
 }

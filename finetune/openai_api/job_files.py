@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from data_gen.examples import Example
+from data_gen.leaving import find_clinical
 from finetune.openai_api.settings import JobSettings
 from finetune.openai_api.tokens import TokenCounter
 from finetune.stage_data import StageData
 from icd10cm.errors import ConfigError, DataError
 from icd10cm.prompts import INSTRUCTION, Message, build_completion, build_prompt
-from icd10cm.run_header import read_header
 
 LEAST_ROWS = 10
 _MOST_BYTES = 512_000_000
@@ -59,44 +59,38 @@ def build_files(data: StageData, settings: JobSettings, counter: TokenCounter) -
     if len(data.train) < LEAST_ROWS:
         raise DataError(f"{settings.data}: {len(data.train)} training rows; the API wants at least {LEAST_ROWS}")
     known = {example.text.strip() for example in data.train}
-    shared = [example.id for example in data.validation if example.text.strip() in known]
+    shared = [example for example in data.validation if example.text.strip() in known]
     if shared:
         raise DataError(
-            f"{settings.data}: {len(shared)} validation texts are training texts too (first: {shared[0]}); leave them "
-            "out of one, or set validation_size: 0"
+            f"{settings.data}: {len(shared)} validation texts are training texts too (first: {data.name_example(shared[0])}); "
+            "leave them out of one, or set validation_size: 0"
         )
-    validation = _build_file(data.validation, settings, counter) if data.validation else None
-    return JobFiles(_build_file(data.train, settings, counter), validation)
+    validation = _build_file(data.validation, data, settings, counter) if data.validation else None
+    return JobFiles(_build_file(data.train, data, settings, counter), validation)
 
 
 def check_clinical_sources(data: StageData, settings: JobSettings) -> None:
     """Raise `ConfigError` where the data comes from patients and would leave this machine without leave."""
-    sources = {example.source for example in (*data.train, *data.validation) if example.source.lower().startswith("mimic")}
-    reasons = [f"source {source}" for source in sorted(sources)]
-    run = settings.data / "run.json"
-    made_with = read_header(run)["settings"] if run.is_file() else {}
-    for place, key in (("prior", "diagnoses_file"), ("writer", "examples_file")):
-        path = (made_with.get(place) or {}).get(key)
-        if path:
-            reasons.append(f"{settings.data}, made with {key} {path},")
-    for reason in reasons[:1]:
+    reason = find_clinical(data.files, [*data.train, *data.validation])
+    if reason:
         try:
             settings.check_clinical(reason)
         except ValueError as error:
             raise ConfigError(str(error)) from None
 
 
-def _build_file(examples: Sequence[Example], settings: JobSettings, counter: TokenCounter) -> JobFile:
+def _build_file(examples: Sequence[Example], data: StageData, settings: JobSettings, counter: TokenCounter) -> JobFile:
     lines, lengths = [], []
     for example in examples:
         if not example.text.strip() or not example.codes:
-            raise DataError(f"{settings.data}: example {example.id} has no {'codes' if example.text.strip() else 'text'}")
+            lacking = "codes" if example.text.strip() else "text"
+            raise DataError(f"{settings.data}: {data.name_example(example)} has no {lacking}")
         messages = build_messages(example, settings.instruct)
         lengths.append(counter.count(messages))
         if lengths[-1] > settings.max_length:
             raise DataError(
-                f"{settings.data}: example {example.id} has {lengths[-1]:,} tokens ({counter.source}), more than max_length "
-                f"{settings.max_length:,}; shorten it, or raise max_length to what the model takes"
+                f"{settings.data}: {data.name_example(example)} has {lengths[-1]:,} tokens ({counter.source}), more than "
+                f"max_length {settings.max_length:,}; shorten it, or raise max_length to what the model takes"
             )
         lines.append(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
     content = "".join(lines).encode()

@@ -20,8 +20,9 @@ from pydantic import (
 
 from data_gen.examples import SCENARIOS
 from data_gen.folders import FolderPath
-from data_gen.writers.address import check_address, is_this_machine
+from data_gen.leaving import check_leaving
 from finetune.stage_arguments import STAGES
+from icd10cm.address import check_address, is_this_machine
 from icd10cm.config import Settings, suggest_name
 
 _SHAPES_MODEL = frozenset(
@@ -124,13 +125,7 @@ class JobSettings(Settings):
 
     def check_clinical(self, what: str) -> None:
         """Raise `ValueError` where clinical text would go to another machine."""
-        if is_this_machine(self.base_url) or self.allow_clinical_text_to_leave:
-            return
-        raise ValueError(
-            f"{what} counts as clinical text, which may not leave this machine for {urlsplit(self.base_url).hostname}; train "
-            "with finetune.sft, or set allow_clinical_text_to_leave: true where the data use agreement permits it "
-            "(PhysioNet's does not for most services)"
-        )
+        check_leaving(what, [self.base_url], self.allow_clinical_text_to_leave, "train with finetune.sft")
 
     def list_shaping(self, base_model: str) -> dict[str, Any]:
         """Return the settings that the model depends on: those a run is recognised by when it is resumed."""

@@ -1,4 +1,4 @@
-"""Whether an address is this machine."""
+"""Addresses of servers: whether one is this machine, whether one is an address at all."""
 
 from __future__ import annotations
 
