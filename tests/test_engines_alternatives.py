@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from icd10cm import CodeSet
-from icd10cm.constraint import TokenAutomaton
+from icd10cm.constraint import State, TokenAutomaton
 from icd10cm.errors import EngineError
 from serving.engines import Alternatives, build_engine
 from serving.engines.base import score_codes
@@ -56,7 +56,7 @@ def list_answers(folder: Path, codes: CodeSet, text: str, limit: int) -> dict[st
     (prompt,) = tokenize(tokenizer, read_frame(tokenizer, folder), [text])
     found: dict[str, float] = defaultdict(float)
 
-    def go_on(written: list[int], state: int, logprob: float) -> None:
+    def go_on(written: list[int], state: State, logprob: float) -> None:
         with torch.no_grad():
             scores = model(torch.tensor([prompt + written])).logits[0, -1].log_softmax(-1)
         for token in automaton.allowed(state, limit - len(written)).tolist():
@@ -95,6 +95,8 @@ def test_beams_are_codes_best_first_and_the_answer_stays_greedy(random_checkpoin
         assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1) and len(shares) == 5
         written = [code for sample in answer.samples for code in sample.text.rstrip(", ").split(", ")]
         assert set(written) <= set(codes.codes) and len({sample.text for sample in answer.samples}) > 1
+        lists = [sample.text.rstrip(", ").split(", ") for sample in answer.samples]
+        assert all(len(set(one)) == len(one) for one in lists)
 
 
 def test_draws_hang_on_text_and_seed_alone(random_checkpoint: Path, codes: CodeSet) -> None:

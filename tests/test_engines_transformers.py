@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icd10cm import CodeSet
-from icd10cm.constraint import TokenAutomaton
+from icd10cm.constraint import State, TokenAutomaton
 from serving.engines import build_engine, choose_engine
 from serving.engines.transformers_engine import TransformersEngine
 from serving.prompting import build_automaton, load_tokenizer, read_frame, tokenize
@@ -57,14 +57,18 @@ def write_plainly(folder: Path, codes: CodeSet | None, text: str, limit: int) ->
     (prompt,) = tokenize(tokenizer, read_frame(tokenizer, folder), [text])
     written: list[int] = []
     logprobs: list[float] = []
-    state: int | None = TokenAutomaton.START
+    state: State | None = TokenAutomaton.START
     while len(written) < limit and tokenizer.eos_token_id not in written:
         with torch.no_grad():
             scores = model(torch.tensor([prompt + written])).logits[0, -1].log_softmax(-1)
-        allowed = range(len(scores)) if automaton is None else automaton.allowed(state or 0, limit - len(written)).tolist()
+        allowed = (
+            range(len(scores))
+            if automaton is None
+            else automaton.allowed(state or TokenAutomaton.START, limit - len(written)).tolist()
+        )
         written.append(max(allowed, key=lambda token: scores[token].item()))
         logprobs.append(scores[written[-1]].item())
-        state = automaton.step(state or 0, written[-1]) if automaton else None
+        state = automaton.step(state or TokenAutomaton.START, written[-1]) if automaton else None
     return tokenizer.decode(written, skip_special_tokens=True), sum(logprobs) / len(logprobs)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from icd10cm import CodeSet
 from icd10cm.answers import read_answer
-from icd10cm.constraint import build_regex
+from icd10cm.code_regex import build_regex
 from icd10cm.prompts import INSTRUCTION, SEPARATOR, bake_instruction, build_completion, build_prompt
 
 PLAIN_TEMPLATE = "{%- for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{%- endfor %}"

@@ -20,7 +20,8 @@ def automaton(codes: CodeSet, byte_level_tokenizer: Any) -> TokenAutomaton:
 
 def write_answer(automaton: TokenAutomaton, limit: int, eos: int, seeded: random.Random) -> list[int]:
     """Return the tokens of an answer written at random within the constraint."""
-    state, tokens = AnswerState(automaton, limit), []
+    state = AnswerState(automaton, limit)
+    tokens: list[int] = []
     while len(tokens) < limit and eos not in tokens:
         state.follow(tokens)
         tokens.append(int(seeded.choice(state.allowed())))
@@ -54,6 +55,20 @@ def test_tokens_that_are_taken_back_are_forgotten(automaton: TokenAutomaton, byt
     state.follow(shorter[:1])
     fresh.follow(shorter[:1])
     assert state.allowed().tolist() == fresh.allowed().tolist()
+
+
+def test_a_token_that_is_not_known_yet_is_read_once_it_is(automaton: TokenAutomaton, byte_level_tokenizer: Any) -> None:
+    """vLLM notes -1 for a token still being computed, and takes an answer up again from its tokens after a pause."""
+    tokens = byte_level_tokenizer.encode("I10, E11.9")
+    state, resumed, fresh = (AnswerState(automaton, 50) for _ in range(3))
+    for end in range(len(tokens) + 1):
+        state.follow([*tokens[:end], -1])
+        state.follow(tokens[:end])
+        if end % 3 == 0:
+            resumed.follow([])
+        resumed.follow(tokens[:end])
+    fresh.follow(tokens)
+    assert state.allowed().tolist() == resumed.allowed().tolist() == fresh.allowed().tolist()
 
 
 def test_only_allowed_tokens_of_the_rows_asked_for_are_left() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from icd10cm.answers import read_answer
+from icd10cm.codeset import CodeSet
 from icd10cm.prompts import SEPARATOR
 
 RELEASE_HEADER = "X-ICDTune-Release"
@@ -125,6 +128,16 @@ def score_codes(text: str, tokens: Sequence[str], logprobs: Sequence[float]) -> 
             counts[place] += 1
     written = (whole[start:stop].strip(" \n\t,;|") for start, stop in itertools.pairwise([*starts, known]))
     return tuple((code, round(sums[i] / counts[i], 4)) for i, code in enumerate(written) if code and counts[i])
+
+
+def score_written(code_scores: Iterable[WrittenCode], codes: CodeSet) -> dict[str, float]:
+    """Return the score of each billable code that was written; of one written twice the first."""
+    scores: dict[str, float] = {}
+    for written, score in code_scores:
+        if math.isfinite(score):
+            for code in read_answer(written, codes).codes:
+                scores.setdefault(code, score)
+    return scores
 
 
 def derive_seed(seed: int, text: str) -> int:

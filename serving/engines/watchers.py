@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icd10cm.constraining import AnswerState, mask_rows
-from icd10cm.constraint import TokenAutomaton
+from icd10cm.constraint import State, TokenAutomaton
 from serving.engines.base import derive_seed
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class BeamWatcher:
         """Begin a batch; `limits` has one number for each text, of which each has `n_beams` rows that stand together."""
         self._automaton = automaton
         self._limits, self._width, self._n_beams, self._eos = limits, width, n_beams, list(eos_ids)
-        self._states: dict[tuple[int, ...], int | None] = {}
+        self._states: dict[tuple[int, ...], State | None] = {}
         self._sums: dict[tuple[int, ...], float] = {}
         self._ends: dict[tuple[int, ...], list[float]] = {}
         self._rows: dict[tuple[int, ...], int] = {}
