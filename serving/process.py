@@ -1,4 +1,4 @@
-"""Start a vLLM server, wait until it answers, and stop it with every process it started.
+"""Start a server, wait until it answers, and stop it with every process it started.
 
 with start_server(ServeSettings(model=Path("outputs/demo/stage2/model"))) as server:
     print(server.base_url)
@@ -23,13 +23,15 @@ from typing import NamedTuple
 
 from icd10cm.codeset import CodeSet
 from icd10cm.entry import say
-from icd10cm.errors import ConfigError, EngineError
+from icd10cm.errors import CheckpointError, ConfigError, EngineError
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.command import Launch, ServeSettings, build_launch
-from serving.hardware import check_head_size, find_vllm
+from serving.fallback.launch import build_fallback
+from serving.hardware import check_head_size, check_vllm
 
 _STOP_SECONDS = 20.0
 _SHOWN_LINES = 12
+_NAMES = {"vllm": "vLLM", "transformers": "the server over transformers"}
 
 
 class Server(NamedTuple):
@@ -40,7 +42,8 @@ class Server(NamedTuple):
         model: name of the model in requests.
         seconds: how long it took to start.
         log_file: where its messages go.
-        process: vLLM's first process.
+        process: the server's first process.
+        engine: `vllm` or `transformers`.
     """
 
     base_url: str
@@ -48,19 +51,51 @@ class Server(NamedTuple):
     seconds: float
     log_file: Path
     process: subprocess.Popen[bytes]
+    engine: str = "vllm"
+
+
+class Choice(NamedTuple):
+    """The engine that serves, and why it is not the one that was hoped for; empty where it is."""
+
+    engine: str
+    notice: str
 
 
 def check_settings(settings: ServeSettings) -> tuple[Checkpoint, CodeSet]:
-    """Find what would go wrong before vLLM is started, which takes a while to say so; returns what the settings name.
+    """Find what would go wrong before a server is started, which takes a while to say so; returns what the settings name.
 
     Raises:
         CheckpointError, CodeFileError, ConfigError, EngineError: one line on what is wrong and what to do.
     """
-    find_vllm()
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release)
-    check_head_size(checkpoint)
+    choose_server(settings, checkpoint)
     return checkpoint, codes
+
+
+def choose_server(settings: ServeSettings, checkpoint: Checkpoint) -> Choice:
+    """Return the engine for `settings`: for `auto` vLLM where it is installed and can run the checkpoint.
+
+    Raises:
+        CheckpointError, EngineError: vLLM was asked for and cannot run it.
+    """
+    if settings.engine == "transformers":
+        return Choice("transformers", "served by transformers, which is slower than vLLM: engine is transformers")
+    try:
+        check_vllm()
+        check_head_size(checkpoint)
+    except (CheckpointError, EngineError) as problem:
+        if settings.engine == "vllm":
+            raise
+        return Choice("transformers", f"served by transformers, which is slower than vLLM: {str(problem).partition(';')[0]}")
+    return Choice("vllm", "")
+
+
+def plan_launch(settings: ServeSettings, checkpoint: Checkpoint) -> tuple[Launch, Choice]:
+    """Return how the server is started, and by which engine. Raises what `choose_server` and `build_launch` raise."""
+    choice = choose_server(settings, checkpoint)
+    build = build_launch if choice.engine == "vllm" else build_fallback
+    return build(settings, checkpoint, choice.notice), choice
 
 
 def check_port(host: str, port: int) -> None:
@@ -84,30 +119,36 @@ def find_free_port(host: str, port: int) -> int:
 
 @contextlib.contextmanager
 def start_server(settings: ServeSettings, progress: bool = True) -> Iterator[Server]:
-    """Start vLLM, give the server once it has answered a request, and stop it at the end.
+    """Start vLLM or the fallback, give the server once it has answered a request, and stop it at the end.
 
     Raises:
         CheckpointError, CodeFileError, ConfigError: something is wrong with the input, before anything is started.
-        EngineError: vLLM ended or did not answer in time; the last lines of its log go to stderr.
+        EngineError: the server ended or did not answer in time; the last lines of its log go to stderr.
     """
     checkpoint, _ = check_settings(settings)
-    launch = build_launch(settings, checkpoint)
+    launch, choice = plan_launch(settings, checkpoint)
     check_port(settings.host, settings.port)
     started = time.monotonic()
     process = _launch(launch, settings.log_file)
     try:
-        _wait_until_ready(settings, process, started, progress)
+        _wait_until_ready(settings, _NAMES[choice.engine], process, started, progress)
         url = f"{_find_root(settings)}/v1"
-        yield Server(url, settings.served_model_name, time.monotonic() - started, settings.log_file, process)
+        seconds = time.monotonic() - started
+        yield Server(url, settings.served_model_name, seconds, settings.log_file, process, choice.engine)
     finally:
-        stop_process(process)
+        stop_process(process, settings.shutdown_timeout)
 
 
-def stop_process(process: subprocess.Popen[bytes]) -> None:
-    """End a process started by `start_server` and all that it started: politely, then for good."""
+def stop_process(process: subprocess.Popen[bytes], seconds: float = 0.0) -> None:
+    """End a process started by `start_server` and all that it started: politely, then for good.
+
+    Args:
+        process: the first one of its group.
+        seconds: what it may take for requests under way, besides what stopping takes.
+    """
     try:
         process.send_signal(signal.SIGTERM)
-        _wait_for_end(process, _STOP_SECONDS)
+        _wait_for_end(process, _STOP_SECONDS + seconds)
     finally:  # also when Ctrl-C comes a second time
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -127,25 +168,27 @@ def _launch(launch: Launch, log_file: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_ready(settings: ServeSettings, process: subprocess.Popen[bytes], started: float, progress: bool) -> None:
+def _wait_until_ready(
+    settings: ServeSettings, engine: str, process: subprocess.Popen[bytes], started: float, progress: bool
+) -> None:
     from tqdm import tqdm
 
     root = _find_root(settings)
     if progress and not sys.stderr.isatty():
-        say(f"starting vLLM, which takes about a minute on two cores (log: {settings.log_file})")
-    layout = "starting vLLM: {elapsed} (log: " + str(settings.log_file).replace("{", "{{").replace("}", "}}") + ")"
+        say(f"starting {engine}, which takes up to a minute on two cores (log: {settings.log_file})")
+    layout = f"starting {engine}: " + "{elapsed} (log: " + str(settings.log_file).replace("{", "{{").replace("}", "}}") + ")"
     with tqdm(bar_format=layout, leave=False, disable=not progress or not sys.stderr.isatty()) as bar:
         while not _is_healthy(root):
             if process.poll() is not None:
-                raise _explain_end(settings.log_file, f"vLLM ended with status {process.returncode} before it could answer")
+                raise _explain_end(settings.log_file, f"{engine} ended with status {process.returncode} before it could answer")
             if time.monotonic() - started > settings.start_timeout:
-                raise _explain_end(settings.log_file, f"vLLM did not answer within {settings.start_timeout:g} s")
+                raise _explain_end(settings.log_file, f"{engine} did not answer within {settings.start_timeout:g} s")
             bar.update(0)
             bar.refresh()
             time.sleep(0.2)
         problem = _ask_once(root, settings.served_model_name)
         if problem:
-            raise _explain_end(settings.log_file, f"vLLM started but could not answer a first request ({problem})")
+            raise _explain_end(settings.log_file, f"{engine} started but could not answer a first request ({problem})")
 
 
 def _is_healthy(root: str) -> bool:
@@ -174,7 +217,8 @@ def _explain_end(log_file: Path, problem: str) -> EngineError:
     lines = [line for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     for line in lines[-_SHOWN_LINES:]:
         say(f"  | {line[:200]}")
-    causes = [line for line in lines if "Error: " in line or "error: " in line]
+    causes = [line for line in lines if ("Error: " in line or "error: " in line) and " WARNING " not in line]
+    causes = [line for line in causes if "See root cause above" not in line] or causes
     cause = f": {causes[-1].split('] ')[-1].strip()[:300]}" if causes else ""
     return EngineError(f"{problem}{cause}; see {log_file}")
 

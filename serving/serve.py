@@ -1,13 +1,14 @@
-"""Serve a checkpoint by vLLM behind an OpenAI-compatible API whose answers hold existing codes only.
+"""Serve a checkpoint behind an OpenAI-compatible API whose answers hold existing codes only: by vLLM, else by transformers.
 
 python -m serving.serve --config configs/serving/vllm.yaml
 python -m serving.serve --config configs/serving/vllm.yaml --model outputs/demo/stage2/model --port 8001
-python -m serving.serve --config configs/serving/vllm.yaml --dry-run     # print the whole vLLM command and stop
+python -m serving.serve --config configs/serving/vllm.yaml --dry-run     # print the whole command and stop
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from pydantic import Field
 from icd10cm.config import load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import EngineError
-from serving.command import Launch, ServeSettings, build_launch
-from serving.process import check_port, check_settings, start_server
+from serving.command import Launch, ServeSettings, is_loopback
+from serving.process import check_port, check_settings, plan_launch, start_server
 
 
 class EntrySettings(ServeSettings):
@@ -34,8 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     checkpoint, codes = check_settings(settings)
     for warning in checkpoint.warnings:
         say(f"warning: {warning}")
+    if (
+        not is_loopback(settings.host)
+        and not os.environ.get("VLLM_API_KEY")
+        and not {"api-key", "api_key"} & {*settings.extra_args}
+    ):
+        say(f"warning: whoever reaches {settings.host} port {settings.port} can ask; set VLLM_API_KEY or keep it private")
+    launch, choice = plan_launch(settings, checkpoint)
+    if choice.notice:
+        say(f"notice: {choice.notice}")
     if settings.dry_run:
-        print(write_launch(build_launch(settings, checkpoint)))
+        print(spell_launch(launch))
         return 0
     check_port(settings.host, settings.port)
     limit = f"only the {len(codes):,} codes of release {codes.release}" if settings.constrained else "any text"
@@ -49,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             )
             status = server.process.wait()
         except KeyboardInterrupt:
-            say("stopping vLLM")
+            say(f"stopping: requests under way have {settings.shutdown_timeout} s to finish; once more ends it at once")
             return 0
-    raise EngineError(f"vLLM ended by itself with status {status}; see {server.log_file}")
+    raise EngineError(f"the server ended by itself with status {status}; see {server.log_file}")
 
 
-def write_launch(launch: Launch) -> str:
+def spell_launch(launch: Launch) -> str:
     """Return the environment and the command as one could paste them into a shell."""
     environment = [f"{name}={shlex.quote(value)}" for name, value in sorted(launch.environment.items())]
     first, *rest = [shlex.quote(word) for word in launch.command]

@@ -79,6 +79,12 @@ def check_serving(path: Path) -> None:
     check_fields(ServeSettings, path)
 
 
+def check_api(path: Path) -> None:
+    from serving.api.settings import ApiSettings
+
+    check_fields(ApiSettings, path)
+
+
 def check_stage(path: Path, tmp_path: Path) -> None:
     """Check a stage through the entry's own reader, on a machine without GPU and without the stage before."""
     from finetune.stage_arguments import parse_arguments
@@ -126,7 +132,11 @@ CHECKS: dict[str, Callable[..., None]] = {
     "eval/score*.yaml": check_score,
     "grpo/*.yaml": check_reinforce,
     "openai/*.yaml": check_openai_job,
-    "serving/*.yaml": check_serving,
+    "serving/adapters.yaml": check_serving,
+    "serving/api.yaml": check_api,
+    "serving/quantised.yaml": check_serving,
+    "serving/transformers.yaml": check_serving,
+    "serving/vllm*.yaml": check_serving,
     "sft/*.yaml": check_stage,
 }
 """Which entry reads which configs."""

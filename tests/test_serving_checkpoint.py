@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from icd10cm.errors import CheckpointError
+from icd10cm.errors import CheckpointError, ConfigError
 from icd10cm.prompts import PROMPT_VERSION
 from serving.checkpoint import check_checkpoint
+from serving.command import ServeSettings, build_launch
 
 CONFIG = {
     "hidden_size": 128,
@@ -41,6 +42,25 @@ def test_facts_are_read(folder: Path) -> None:
     assert (checkpoint.dtype, checkpoint.context, checkpoint.head_size, checkpoint.release) == ("bfloat16", 512, 32, "2026")
     assert checkpoint.token_bytes == 2 * 3 * 2 * 32 * 2  # keys and values, layers, heads, head size, two bytes
     assert checkpoint.weights == (folder / "model.safetensors",)
+
+
+@pytest.mark.parametrize(
+    ("added", "found"),
+    [
+        ({}, None),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
+        ({"text_config": {**CONFIG, "quantization_config": {"quant_method": "compressed-tensors"}}}, "compressed-tensors"),
+    ],
+)
+def test_quantised_weights_are_known(folder: Path, added: dict[str, object], found: str | None) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **added}))
+    checkpoint = check_checkpoint(folder)
+    assert checkpoint.quantization == found
+    flags = build_launch(ServeSettings(model=folder), checkpoint).command
+    assert "--quantization" not in flags, "a quantised checkpoint is served as it is"
+    if found:
+        with pytest.raises(ConfigError, match=f"quantised already \\({found}\\)"):
+            build_launch(ServeSettings(model=folder, quantization="fp8"), checkpoint)
 
 
 def remove(name: str) -> Callable[[Path], None]:

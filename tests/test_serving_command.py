@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from icd10cm.config import check_settings
 from icd10cm.errors import CheckpointError, ConfigError, EngineError
 from serving import hardware, process, serve
 from serving.checkpoint import check_checkpoint
-from serving.command import ServeSettings, build_launch
+from serving.command import ServeSettings, build_launch, describe_served
 from serving.engines import choose_engine
+from serving.model_facts import SERVED_VARIABLE, Served
 
 ROOT = Path(__file__).parent.parent
 CONFIG = str(ROOT / "configs" / "serving" / "vllm.yaml")
@@ -37,25 +39,39 @@ def taken_port() -> Iterator[int]:
 
 
 def test_the_flags_say_what_the_settings_say(random_checkpoint: Path) -> None:
-    extra = {"seed": 3, "enable_prefix_caching": False, "--trust-remote-code": True, "allowed-origins": ["a", "b"], "x": None}
-    settings = ServeSettings(model=random_checkpoint, port=8123, max_model_len=200, max_num_seqs=9, extra_args=extra)
+    extra = {"seed": 3, "enable-chunked-prefill": False, "--trust-remote-code": True, "allowed-origins": ["a", "b"], "x": None}
+    settings = ServeSettings(
+        model=random_checkpoint, port=8123, max_model_len=200, max_num_seqs=9, quantization="fp8", extra_args=extra
+    )
     command, environment = build_launch(settings, check_checkpoint(random_checkpoint))
     words = " ".join(command)
     for part in ("--port 8123", "--max-model-len 200", "--max-num-seqs 9", "--dtype float32", "--served-model-name icdtune"):
         assert part in words
-    for part in ("--seed 3", "--no-enable-prefix-caching", "--trust-remote-code", "--allowed-origins a b"):
+    for part in (
+        "--seed 3",
+        "--no-enable-chunked-prefill",
+        "--trust-remote-code",
+        "--allowed-origins a b",
+        "--quantization fp8",
+    ):
         assert part in words
-    assert "--x" not in words and "CodeConstraint" in words and "PromptTemplate" in words
+    assert "--x" not in words and "CodeConstraint" in words and "serving.middleware.Gate" in words
+    assert "parallel" not in words
     defaults = json.loads(command[command.index("--override-generation-config") + 1])
     assert defaults == {"temperature": 0.0, "max_new_tokens": 512}
-    assert environment["ICDTUNE_CONTEXT"] == "200" and environment["VLLM_NO_USAGE_STATS"] == "1"
+    served = Served.model_validate_json(environment[SERVED_VARIABLE])
+    assert (served.context, served.models) == (200, {"icdtune": random_checkpoint.resolve()})
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_what_is_switched_off_is_not_there(random_checkpoint: Path) -> None:
-    settings = ServeSettings(model=random_checkpoint, constrained=False, prompt_template=False, kv_cache_gib=0.5)
+    settings = ServeSettings(
+        model=random_checkpoint, constrained=False, prompt_template=False, kv_cache_gib=0.5, enable_prefix_caching=False
+    )
     command, environment = build_launch(settings, check_checkpoint(random_checkpoint))
-    assert "--logits-processors" not in command and "--middleware" not in command and "ICDTUNE_MODEL" not in environment
-    assert command[command.index("--kv-cache-memory-bytes") + 1] == str(2**29)
+    assert "--logits-processors" not in command
+    assert not Served.model_validate_json(environment[SERVED_VARIABLE]).prompt_template
+    assert command[command.index("--kv-cache-memory-bytes") + 1] == str(2**29) and "--no-enable-prefix-caching" in command
 
 
 def test_a_code_file_reaches_the_constraint(random_checkpoint: Path, tmp_path: Path) -> None:
@@ -76,18 +92,21 @@ def test_extra_flags_cannot_contradict_settings(random_checkpoint: Path) -> None
 
 @pytest.mark.slow
 def test_vllm_itself_understands_every_flag(random_checkpoint: Path) -> None:
-    extra = {"seed": 3, "enable_prefix_caching": False}
-    settings = ServeSettings(model=random_checkpoint, max_num_seqs=9, kv_cache_gib=0.5, extra_args=extra)
+    settings = ServeSettings(
+        model=random_checkpoint, max_num_seqs=9, kv_cache_gib=0.5, tensor_parallel_size=2, data_parallel_size=2,
+        enable_prefix_caching=False, quantization="fp8", shutdown_timeout=7, extra_args={"seed": 3},
+    )  # fmt: skip
     command, environment = build_launch(settings, check_checkpoint(random_checkpoint))
     program = (
         "import sys; from vllm.entrypoints.launchers.cli_args import make_arg_parser; "
         "from vllm.utils.argparse_utils import FlexibleArgumentParser as P; "
-        "print(make_arg_parser(P()).parse_args(sys.argv[1:]).max_num_seqs)"
+        "given = vars(make_arg_parser(P()).parse_args(sys.argv[1:])); "
+        "print(*(given[name] for name in ('max_num_seqs', 'data_parallel_size', 'shutdown_timeout')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *command[3:]], env={**os.environ, **environment}, capture_output=True, text=True
     )
-    assert done.stdout.splitlines()[-1:] == ["9"], done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1:] == ["9 2 7"], done.stderr[-2000:]
 
 
 def test_dry_run_prints_a_command_for_the_shell(random_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +157,26 @@ def test_a_head_size_that_the_cpu_build_cannot_serve_is_refused(
         hardware.check_head_size(checkpoint._replace(head_size=16))
 
 
+def test_processes_that_share_a_cpu_share_its_threads(random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "is_cpu_build", lambda: True)
+    checkpoint = check_checkpoint(random_checkpoint)
+    one = build_launch(ServeSettings(model=random_checkpoint, cpu_threads=6), checkpoint)
+    two = build_launch(ServeSettings(model=random_checkpoint, cpu_threads=6, tensor_parallel_size=2), checkpoint)
+    names = ("VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_NUM_THREADS")
+    assert [one.environment[name] for name in names] == ["0", "6"]
+    assert [two.environment[name] for name in names] == ["1", "3"] and "--tensor-parallel-size 2" in " ".join(two.command)
+
+
+@pytest.mark.parametrize(
+    ("host", "said", "allowed"), [("127.0.0.1", None, True), ("0.0.0.0", None, False), ("0.0.0.0", True, True)]
+)
+def test_only_this_machine_may_switch_the_limit_off_unasked(
+    random_checkpoint: Path, host: str, said: bool | None, allowed: bool
+) -> None:
+    settings = ServeSettings(model=random_checkpoint, host=host, allow_unconstrained=said)
+    assert describe_served(settings, check_checkpoint(random_checkpoint), "vllm").allow_unconstrained is allowed
+
+
 def test_the_cache_fits_two_long_answers(random_checkpoint: Path) -> None:
     checkpoint = check_checkpoint(random_checkpoint)
     assert hardware.choose_cache_bytes(checkpoint, 256) == 256 * 2**20
@@ -174,9 +213,31 @@ def test_stopping_ends_the_whole_tree_even_where_it_does_not_listen(tmp_path: Pa
     time.sleep(0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_STOP_SECONDS", 1.0)
-        process.stop_process(parent)
+        process.stop_process(parent, 0.5)
     deadline = time.monotonic() + 5  # a killed process takes a moment to go
     members = [int(pid) for pid in pids.read_text().split()]
     while any(map(is_running, members)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_running, members))
+
+
+def test_a_second_ctrl_c_does_not_wait_for_requests_under_way() -> None:
+    child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    program = (
+        "import subprocess, sys; from serving.process import stop_process; "
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True, stdout=subprocess.PIPE); "
+        "child.stdout.readline(); print(child.pid, flush=True); stop_process(child, 600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as stopping:
+        assert stopping.stdout
+        pid = int(stopping.stdout.readline())
+        time.sleep(1)
+        assert stopping.poll() is None and is_running(pid)
+        stopping.send_signal(signal.SIGINT)
+        stopping.wait(timeout=15)
+    deadline = time.monotonic() + 5
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from hostile_bodies import list_hostile
 from processes import is_running, list_family
+from server_load import Load, press
 
 from icd10cm import CodeSet
 from icd10cm.errors import EngineError
+from icd10cm.run_header import hash_file
 from serving import code
+from serving.coding.coder import Coder
+from serving.coding.local import LocalModel
+from serving.coding.models import CodingRequest, CodingResponse
 from serving.command import ServeSettings
 from serving.engines import Alternatives, build_engine
 from serving.process import Server, find_free_port, start_server
@@ -174,13 +181,17 @@ def test_without_the_limit_a_request_may_bring_its_own_format(client: openai.Ope
     assert reply.choices[0].text in ("alpha", "beta")
 
 
-def test_malformed_json_gets_vllms_own_400(vllm_server: Server) -> None:
-    request = urllib.request.Request(
-        f"{vllm_server.base_url}/completions", b'{"prompt": ', {"Content-Type": "application/json"}
-    )
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=30)
-    assert caught.value.code == 400 and "JSON" in caught.value.read().decode()
+def test_hostile_requests_get_4xx_and_hurt_nobody(client: openai.OpenAI, vllm_server: Server) -> None:
+    before = client.completions.create(model="icdtune", prompt="gout").choices[0].text
+    statuses = press(vllm_server.base_url, list_hostile())
+    assert len(statuses) > 500 and set(statuses) <= {200, 400, 404, 413, 415, 422}, Counter(statuses)
+    assert client.completions.create(model="icdtune", prompt="gout").choices[0].text == before
+
+
+def test_the_server_says_what_it_serves(vllm_server: Server, random_checkpoint: Path) -> None:
+    with urllib.request.urlopen(vllm_server.base_url.removesuffix("/v1") + "/icdtune", timeout=30) as reply:
+        model = json.load(reply)["models"]["icdtune"]
+    assert model["engine"] == "vllm" and model["sha256"] == hash_file(random_checkpoint / "model.safetensors")
 
 
 def test_curl(vllm_server: Server, codes: CodeSet) -> None:
@@ -206,6 +217,29 @@ def test_transformers_and_vllm_answer_alike(
         if constrained:
             assert [code for code, _ in first.code_scores] == [code for code, _ in second.code_scores]
             assert dict(first.code_scores) == pytest.approx(dict(second.code_scores), abs=1e-3)
+
+
+def test_a_model_that_repeats_itself_writes_no_code_twice(
+    client: openai.OpenAI, vllm_server: Server, random_checkpoint: Path, codes: CodeSet
+) -> None:
+    """With `min_tokens` random weights write on until there is no room; left alone they fall into writing the same again."""
+    texts = [codes.title(code) for code in codes.codes[:: len(codes) // 32]][:32]
+    long: Any = {"model": "icdtune", "max_tokens": 80}
+
+    def ask(text: str) -> list[list[str]]:
+        forced = {"extra_body": {"min_tokens": 80}}
+        greedy = client.completions.create(prompt=text, **long, **forced).choices
+        drawn = client.completions.create(prompt=text, **long, **forced, temperature=1.0, n=2, seed=3).choices
+        return [split_codes(choice.text) for choice in (*greedy, *drawn)]
+
+    with ThreadPoolExecutor(32) as pool:
+        written = [one for answers in pool.map(ask, texts) for one in answers]
+    assert all(len(set(one)) == len(one) and set(one) <= set(codes.codes) for one in written)
+    assert sum(len(one) > 3 for one in written) > 48
+    served = build_engine("endpoint", base_url=vllm_server.base_url, max_tokens=80, progress=False).generate(texts)
+    local = build_engine("transformers", model=random_checkpoint, max_tokens=80, progress=False).generate(texts)
+    assert [(answer.text, answer.finish_reason) for answer in served] == [(one.text, one.finish_reason) for one in local]
+    assert any(len(split_codes(answer.text)) > 2 for answer in local)
 
 
 def test_draws_of_the_server_are_codes_and_the_same_again(vllm_server: Server, codes: CodeSet) -> None:
@@ -237,6 +271,36 @@ def test_the_command_line_asks_the_server(vllm_server: Server, codes: CodeSet, c
     assert all(codes.title(found["code"]) == found["title"] for found in row["codes"])
 
 
+def test_the_coder_says_the_same_over_vllm_and_in_process(vllm_server: Server, random_checkpoint: Path, codes: CodeSet) -> None:
+    texts = ["gout", "T2DM w/ foot ulcer, HTN", "Denies chest pain. Family history: stroke\nfracture of the left femur"]
+
+    async def code_all(backend: Any) -> list[CodingResponse]:
+        coder = Coder(backend, codes=codes)
+        await coder.start()
+        try:
+            requests = [CodingRequest(text=text, alternatives=10) for text in texts]
+            return await asyncio.gather(*(coder.code(request, "r") for request in requests))
+        finally:
+            await coder.close()
+
+    served = asyncio.run(code_all(vllm_server.base_url))
+    here = asyncio.run(code_all(LocalModel(random_checkpoint, codes, max_tokens=512)))
+    n_supports = 0
+    for one, other in zip(served, here, strict=True):
+        assert one.model.sha256 == other.model.sha256 and one.codes
+        assert [coded.code for coded in one.codes] == [coded.code for coded in other.codes]
+        for ours, theirs in zip(one.codes, other.codes, strict=True):
+            assert codes.is_billable(ours.code) and ours.confidence == pytest.approx(theirs.confidence, abs=0.01)
+            assert {a.code for a in ours.alternatives if a.confidence > 0.05} <= {
+                a.code for a in theirs.alternatives if a.confidence > 0.03
+            }
+            assert [(span.start, span.end) for span in ours.evidence] == [(span.start, span.end) for span in theirs.evidence]
+            for span, same in zip(ours.evidence, theirs.evidence, strict=True):
+                assert span.support == pytest.approx(same.support, abs=0.01)
+                n_supports += span.support is not None
+    assert n_supports
+
+
 def test_a_server_that_cannot_start_says_why(random_checkpoint: Path, tmp_path: Path) -> None:
     settings = ServeSettings(
         model=random_checkpoint,
@@ -250,7 +314,7 @@ def test_a_server_that_cannot_start_says_why(random_checkpoint: Path, tmp_path: 
     assert "no-such-flag" in message and str(settings.log_file) in message and "\n" not in message
 
 
-def test_sigterm_ends_every_process(random_checkpoint: Path, tmp_path: Path) -> None:
+def test_sigterm_under_load_answers_what_was_asked_and_ends_every_process(random_checkpoint: Path, tmp_path: Path) -> None:
     port = find_free_port("127.0.0.1", 18600)
     command = [sys.executable, "-m", "serving.serve", "--config", "configs/serving/vllm.yaml", "--port", str(port)]
     command += ["--model", str(random_checkpoint), "--log-file", str(tmp_path / "vllm.log")]
@@ -260,8 +324,12 @@ def test_sigterm_ends_every_process(random_checkpoint: Path, tmp_path: Path) -> 
         assert f"ready: http://127.0.0.1:{port}/v1 model icdtune" in line and "curl" in line
         family = list_family(entry.pid)
         assert len(family) >= 3
+        load = Load(f"http://127.0.0.1:{port}/v1", n_clients=24)
+        load.wait_until_under_way()
         started = time.monotonic()
         entry.send_signal(signal.SIGTERM)
+        assert load.wait_until_refused() < 10
         assert entry.wait(timeout=60) == 0
+    assert load.n_late > 0 and load.n_lost == 0
     assert time.monotonic() - started < 30
     assert [pid for pid in family if is_running(pid)] == []
