@@ -51,7 +51,7 @@ class CodePolicy:
 
     def build_processor(self, n_rows: int, width: int) -> Any:
         """Return a logits processor of transformers for one call of `generate`: `n_rows` prompts, padded to `width` tokens."""
-        answers = [AnswerState(self._automaton, self._limit) for _ in range(n_rows)]
+        answers = [AnswerState(self._automaton, self._limit, distinct=False) for _ in range(n_rows)]
 
         def mask(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             for answer, tokens in zip(answers, ids[:, width:].tolist(), strict=True):
@@ -92,7 +92,7 @@ class CodePolicy:
 
     def _follow(self, tokens: Sequence[int], written: Sequence[int]) -> list[np.ndarray]:
         """Return the tokens allowed at each place of an answer; those that end it where it is padding."""
-        answer = AnswerState(self._automaton, self._limit)
+        answer = AnswerState(self._automaton, self._limit, distinct=False)
         allowed = []
         for place, is_written in enumerate(written):
             answer.follow(tokens[:place])

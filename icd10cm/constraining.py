@@ -19,13 +19,14 @@ _LOWEST = -1.0e30
 class AnswerState:
     """Where the automaton stands in one answer that is being written."""
 
-    __slots__ = ("_automaton", "_limit", "_seen", "_state")
+    __slots__ = ("_automaton", "_limit", "_seen", "_start", "_state")
 
-    def __init__(self, automaton: TokenAutomaton, limit: int):
-        """Begin an answer of at most `limit` tokens."""
+    def __init__(self, automaton: TokenAutomaton, limit: int, distinct: bool = True):
+        """Begin an answer of at most `limit` tokens; `distinct` lets no code be written twice."""
         self._automaton = automaton
         self._limit = limit
-        self._state: State | None = TokenAutomaton.START
+        self._start = TokenAutomaton.START if distinct else TokenAutomaton.REPEATING
+        self._state: State | None = self._start
         self._seen = 0
 
     def follow(self, tokens: Sequence[int]) -> None:
@@ -34,7 +35,7 @@ class AnswerState:
         A negative token stands for one that is not known yet, as vLLM notes them: it is read once it is.
         """
         if len(tokens) < self._seen:
-            self._state, self._seen = TokenAutomaton.START, 0
+            self._state, self._seen = self._start, 0
         for position in range(self._seen, len(tokens)):
             if tokens[position] < 0:
                 return

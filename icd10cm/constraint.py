@@ -26,12 +26,14 @@ class State(NamedTuple):
     Attributes:
         node: of the trie, where the code that is being written stands.
         codes: the codes before it, each as the node where it ends.
-        ways: for each node, how many of `codes` go through it.
+        ways: for each node, how many of `codes` go through it; empty where codes may be repeated.
+        distinct: whether no code may be written twice.
     """
 
     node: int
     codes: frozenset[int] = frozenset()
     ways: Mapping[int, int] = MappingProxyType({})
+    distinct: bool = True
 
 
 class TokenAutomaton:
@@ -39,13 +41,15 @@ class TokenAutomaton:
 
     Begins at `START`. Answers are different codes joined by `", "`, ended by an end-of-sequence token, which is allowed only
     after a complete code. No answer holds a code twice: neither a code that was written can end again, nor can one begin of
-    which every way to go on was written.
+    which every way to go on was written. From `REPEATING` on codes may come again: a model that would say a code twice is then
+    not led to another one, which it does not mean, and whoever reads the answer drops what is repeated.
 
     Attributes:
         eos: the ids that end an answer, an int64 array.
     """
 
     START = State(_ROOT)
+    REPEATING = State(_ROOT, distinct=False)
 
     def __init__(self, codes: Iterable[str], token_texts: Sequence[str], eos_ids: Iterable[int], lists: bool = True):
         """Build the automaton.
@@ -94,7 +98,7 @@ class TokenAutomaton:
         text = self._texts[token] if 0 <= token < len(self._texts) else ""
         following = self._edges[state.node].get(text)  # a token of one character, as most are
         if following is not None and text != SEPARATOR[0]:
-            return None if state.ways.get(following) == self._n_below[following] else State(following, state.codes, state.ways)
+            return None if state.ways.get(following) == self._n_below[following] else state._replace(node=following)
         move = self._walk(state.node, text) if text else None
         return move and self._take(state, move)
 
@@ -108,18 +112,18 @@ class TokenAutomaton:
                 room, so that an answer that had more to say ends in a separator, which tells that it was cut.
         """
         if budget is None or budget > self._longest:
-            tokens, fewest = self._find_allowed(state.node)
+            tokens, fewest = self._find_allowed(state.node, state.distinct)
         else:
-            tokens, fewest = self._find_fitting(state.node, None if state.codes else budget)
-        if state.codes and (state.node in state.ways or len(state.codes) >= fewest):
+            tokens, fewest = self._find_fitting(state.node, None if state.codes else budget, state.distinct)
+        if state.codes and state.distinct and (state.node in state.ways or len(state.codes) >= fewest):
             tokens = _leave_out(tokens, self._find_repeats(state))
         # where a tokenizer has no token to go on with, the answer ends
         return tokens if len(tokens) else self.eos
 
-    def _list_allowed(self, node: int) -> _Choice:
-        return self._choose(node, self._list_moves(node), self._separating)
+    def _list_allowed(self, node: int, distinct: bool) -> _Choice:
+        return self._choose(node, self._list_moves(node), self._separating, distinct)
 
-    def _list_fitting(self, node: int, budget: int | None) -> _Choice:
+    def _list_fitting(self, node: int, budget: int | None, distinct: bool) -> _Choice:
         """Return what fits into `budget` for the first code; None for a further one, which fits where it was begun."""
         n_begun = 1 if node == _ROOT and budget is not None else 0
         fitting = [
@@ -127,14 +131,14 @@ class TokenAutomaton:
             for token, move in self._list_moves(node)
             if move.n_begun <= n_begun and (budget is None or self._to_whole[move.node] < budget)
         ]
-        return self._choose(node, fitting, self._only_separating)
+        return self._choose(node, fitting, self._only_separating, distinct)
 
-    def _choose(self, node: int, moves: list[tuple[int, _Move]], separating: np.ndarray) -> _Choice:
+    def _choose(self, node: int, moves: list[tuple[int, _Move]], separating: np.ndarray, distinct: bool) -> _Choice:
         inside = np.array([token for token, _ in moves], dtype=np.int64)
         fewest = min((self._count_fewest(move, move.ended[1:]) for _, move in moves if move.ended), default=len(self._ends))
         if node not in self._ends:
             return _Choice(inside, fewest)
-        if self._fewest_after_code == 0:
+        if distinct and self._fewest_after_code == 0:
             repeats = self._list_repeats(State(node), self._watch_after_code, self._count_way({}, node))
             separating = _leave_out(separating, repeats)
         return _Choice(np.concatenate([inside, separating, self.eos]), min(fewest, self._fewest_after_code))
@@ -201,6 +205,8 @@ class TokenAutomaton:
 
     def _take(self, state: State, move: _Move) -> State | None:
         codes, ways = state.codes, state.ways
+        if not state.distinct:
+            return state._replace(node=move.node, codes=codes.union(move.ended))
         for end in move.ended:
             if end in codes:
                 return None

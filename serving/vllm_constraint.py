@@ -2,7 +2,8 @@
 
     python -m vllm.entrypoints.openai.api_server --model P --logits-processors serving.vllm_constraint:CodeConstraint
 
-`serving.serve` starts vLLM like this. A request switches it off with `"vllm_xargs": {"constrain": "off"}`. The codes are those
+`serving.serve` starts vLLM like this. A request switches it off with `"vllm_xargs": {"constrain": "off"}`; with `"repeats"`
+codes may be written again, for clients that read answers by `icd10cm.answers`, as all of ours do. The codes are those
 of the release embedded in ICDTune, or of the file that the environment variable `ICDTUNE_CODE_FILE` names. Written for vLLM's
 V1 model runner (`VLLM_USE_V2_MODEL_RUNNER=0`); vLLM imports this module in each of its processes.
 
@@ -25,13 +26,12 @@ from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from icd10cm.codeset import CodeSet
 from icd10cm.constraining import AnswerState, mask_rows
+from serving.engines.base import OFF, ON, REPEATS, SWITCH
 from serving.hardware import CODE_FILE_VARIABLE
 from serving.prompting import build_automaton, load_tokenizer
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
-
-SWITCH, ON, OFF = "constrain", "on", "off"
 
 
 class CodeConstraint(LogitsProcessor):
@@ -39,11 +39,11 @@ class CodeConstraint(LogitsProcessor):
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Refuse a request whose switch is neither on nor off, or that brings a grammar of its own without switching off."""
+        """Refuse a request whose switch is none of the three, or that brings a grammar of its own without switching off."""
         switch = (sampling_params.extra_args or {}).get(SWITCH, ON)
-        if switch not in (ON, OFF):
-            raise VLLMValidationError(f"vllm_xargs: {SWITCH!r} should be {ON!r} or {OFF!r}, not {switch!r}")
-        if switch == ON and sampling_params.structured_outputs is not None:
+        if switch not in (ON, REPEATS, OFF):
+            raise VLLMValidationError(f"vllm_xargs: {SWITCH!r} should be {ON!r}, {REPEATS!r} or {OFF!r}, not {switch!r}")
+        if switch != OFF and sampling_params.structured_outputs is not None:
             raise VLLMValidationError(
                 "answers are limited to ICD-10-CM codes, which no other output format fits; "
                 f'send "vllm_xargs": {{"{SWITCH}": "{OFF}"}} beside response_format or structured_outputs'
@@ -81,7 +81,8 @@ class CodeConstraint(LogitsProcessor):
     def _begin(
         self, params: SamplingParams, prompt_tokens: list[int] | None, written: list[int]
     ) -> tuple[AnswerState, list[int]] | None:
-        if (params.extra_args or {}).get(SWITCH, ON) == OFF:
+        switch = (params.extra_args or {}).get(SWITCH, ON)
+        if switch == OFF:
             return None
         room = self._context - len(prompt_tokens or ())
-        return AnswerState(self._automaton, min(params.max_tokens or room, room)), written
+        return AnswerState(self._automaton, min(params.max_tokens or room, room), distinct=switch == ON), written

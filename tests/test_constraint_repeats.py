@@ -125,3 +125,18 @@ def test_a_cut_answer_ends_in_a_separator_and_a_whole_one_does_not() -> None:
     answer = AnswerState(automaton, 40)
     answer.follow([*first, *separator, texts.index("E11.9")])
     assert answer.allowed().tolist() == [END]
+
+
+@example((["A", "AA", "B"], ["", "A", "B", ",", " ", "A, A", "AA", ", B", "A,", " A"]))
+@given(cases())
+@settings(max_examples=60)
+def test_where_codes_may_come_again_every_list_can_be_written(case: tuple[list[str], list[str]]) -> None:
+    codes, texts = case[0][:3], case[1]
+    automaton = TokenAutomaton(codes, texts, [END])
+    for listed in itertools.product(codes, repeat=3):
+        state: State | None = TokenAutomaton.REPEATING
+        for character in ", ".join(listed):
+            token = texts.index(character)
+            assert state is not None and token in automaton.allowed(state, 40), listed
+            state = automaton.step(state, token)
+        assert state is not None and END in automaton.allowed(state, 40)

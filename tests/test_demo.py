@@ -105,7 +105,7 @@ def test_steps_of_the_demo_are_commands_a_user_could_type() -> None:
     modules = [command[command.index("-m") + 1] for _, commands in steps for command in commands]
     assert modules == [
         "data_gen.generate", "accelerate.commands.launch", "eval.predict", "eval.score", "accelerate.commands.launch",
-        "eval.predict", "eval.score", "eval.predict", "eval.score", "eval.paired",
+        "eval.predict", "eval.calibrate", "eval.predict", "eval.score", "eval.predict", "eval.score", "eval.paired",
         "eval.report",
     ]  # fmt: skip
     assert all("outputs/elsewhere" in " ".join(command) for _, commands in steps for command in commands)

@@ -67,7 +67,7 @@ def list_answers(folder: Path, codes: CodeSet, text: str, limit: int) -> dict[st
             else:
                 go_on([*written, token], following, total)
 
-    go_on([], TokenAutomaton.START, 0.0)
+    go_on([], TokenAutomaton.REPEATING, 0.0)
     return found
 
 

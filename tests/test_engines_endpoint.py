@@ -46,7 +46,7 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(api: ChatServer) -> No
     request = api.asked[0]
     assert request["messages"] == [{"role": "user", "content": "gout"}]
     assert (request["temperature"], request["max_tokens"], request["model"]) == (0, 33, "coder")
-    assert "vllm_xargs" not in request
+    assert request.get("vllm_xargs") == {"constrain": "repeats"}
     build(api, instruct=True).generate(["gout"])
     assert api.asked[1]["messages"][0] == {"role": "system", "content": INSTRUCTION}
 

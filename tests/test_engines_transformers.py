@@ -57,18 +57,18 @@ def write_plainly(folder: Path, codes: CodeSet | None, text: str, limit: int) ->
     (prompt,) = tokenize(tokenizer, read_frame(tokenizer, folder), [text])
     written: list[int] = []
     logprobs: list[float] = []
-    state: State | None = TokenAutomaton.START
+    state: State | None = TokenAutomaton.REPEATING
     while len(written) < limit and tokenizer.eos_token_id not in written:
         with torch.no_grad():
             scores = model(torch.tensor([prompt + written])).logits[0, -1].log_softmax(-1)
         allowed = (
             range(len(scores))
             if automaton is None
-            else automaton.allowed(state or TokenAutomaton.START, limit - len(written)).tolist()
+            else automaton.allowed(state or TokenAutomaton.REPEATING, limit - len(written)).tolist()
         )
         written.append(max(allowed, key=lambda token: scores[token].item()))
         logprobs.append(scores[written[-1]].item())
-        state = automaton.step(state or TokenAutomaton.START, written[-1]) if automaton else None
+        state = automaton.step(state or TokenAutomaton.REPEATING, written[-1]) if automaton else None
     return tokenizer.decode(written, skip_special_tokens=True), sum(logprobs) / len(logprobs)
 
 

@@ -98,14 +98,14 @@ def test_answers_have_the_product_and_none_when_not_whole() -> None:
 
 
 def test_temperature_is_found_again() -> None:
-    calibrate, temperature = fit_temperature(draw_sure(20_000, 3, seed=3))
-    assert temperature == pytest.approx(1 / 3, rel=0.05)
+    calibrate = fit_temperature(draw_sure(20_000, 3, seed=3))
+    assert calibrate.parameters["temperature"] == pytest.approx(1 / 3, rel=0.05)
     assert calibrate(np.array([0.5])) == pytest.approx([0.125], abs=0.02)
 
 
 @pytest.mark.parametrize("fit", [fit_temperature, fit_isotonic])
 def test_calibration_on_validation_lowers_the_error_elsewhere(fit: object) -> None:
-    calibrate, _ = fit(draw_sure(3_000, 3, seed=4))  # type: ignore[operator]
+    calibrate = fit(draw_sure(3_000, 3, seed=4))  # type: ignore[operator]
     test = draw_sure(3_000, 3, seed=5)
     before, after = describe(test), describe(test._replace(confidences=calibrate(test.confidences)))
     assert after["ece"] < 0.04 < 0.2 < before["ece"]

@@ -46,14 +46,11 @@ def choose_calibrator(sure: Sure, names: Sequence[str], seed: int = 0) -> Fit:
         seed: of the folds.
 
     Raises:
-        DataError: there are too few codes, or all are right, or none is.
+        DataError: there are too few examples.
     """
     units = np.unique(sure.units)
-    if len(units) < 10 * FOLDS or not 0 < sure.right.mean() < 1:
-        raise DataError(
-            f"{len(sure.right):,} codes of {len(units):,} examples, {sure.right.mean():.0%} right: nothing to calibrate on; "
-            f"predict at least {10 * FOLDS} validation examples, some of them wrong"
-        )
+    if len(units) < 2 * FOLDS:
+        raise DataError(f"{len(units):,} examples with a code are too few to calibrate on; predict more validation examples")
     folds = np.random.default_rng(seed).permutation(len(units))[np.searchsorted(units, sure.units)] % FOLDS
     held_out = {name: _predict_held_out(sure, folds, name) for name in names}
     losses = {name: round(find_log_loss(confidences, sure.right), 6) for name, confidences in held_out.items()}
@@ -67,10 +64,10 @@ def find_log_loss(confidences: np.ndarray, right: np.ndarray) -> float:
     return float(-np.mean(np.where(right > 0, np.log(kept), np.log(1 - kept))))
 
 
-def choose_cut(sure: Sure, target: float) -> Cut | None:
-    """Return the least confidence from which at least `target` of the codes are right; None where there is none."""
+def choose_cut(sure: Sure, target: float) -> Cut:
+    """Return the least confidence from which at least `target` of the codes are right; 1, and no code, where there is none."""
     kept = [point for point in trace_coverage(sure) if point["accuracy"] >= target]
-    return Cut(kept[-1]["threshold"], kept[-1]["coverage"], kept[-1]["accuracy"]) if kept else None
+    return Cut(kept[-1]["threshold"], kept[-1]["coverage"], kept[-1]["accuracy"]) if kept else Cut(1.0, 0.0, 0.0)
 
 
 def _predict_held_out(sure: Sure, folds: np.ndarray, name: str) -> np.ndarray:

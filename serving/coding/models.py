@@ -35,21 +35,25 @@ class CodingRequest(_Model):
     text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=r"\S")] = Field(
         description="a phrase or a whole note"
     )
-    id: str | None = Field(None, max_length=200, description="yours, given back as it is; no name or number of a patient")
+    id: str | None = Field(
+        default=None, max_length=200, description="yours, given back as it is; no name or number of a patient"
+    )
     encounter: Literal["initial", "subsequent", "sequela"] | None = Field(
-        None, description="compared with the 7th characters of injuries"
+        default=None, description="compared with the 7th characters of injuries"
     )
-    sex: Literal["F", "M"] | None = Field(None, description="of the patient")
-    age: float | None = Field(None, ge=0, le=150, description="of the patient, in years")
-    service_date: datetime.date | None = Field(None, description="compared with the dates of the release")
-    model: str | None = Field(None, max_length=200, description="one of `models` in /v1/about; the first of them when left out")
+    sex: Literal["F", "M"] | None = Field(default=None, description="of the patient")
+    age: float | None = Field(default=None, ge=0, le=150, description="of the patient, in years")
+    service_date: datetime.date | None = Field(default=None, description="compared with the dates of the release")
+    model: str | None = Field(
+        default=None, max_length=200, description="one of `models` in /v1/about; the first of them when left out"
+    )
     threshold: float | None = Field(
-        None, ge=0, le=1, description="least confidence of a code; the server's own when left out; 0 for every code"
+        default=None, ge=0, le=1, description="least confidence of a code; the server's own when left out; 0 for every code"
     )
-    alternatives: int = Field(3, ge=0, le=10, description="most alternatives for each code")
-    evidence: bool = Field(True, description="whether to look for the spans that each code comes from")
+    alternatives: int = Field(default=3, ge=0, le=10, description="most alternatives for each code")
+    evidence: bool = Field(default=True, description="whether to look for the spans that each code comes from")
     long_text: LongText | None = Field(
-        None, description="what to do with a text longer than the model reads; the server's own way when left out"
+        default=None, description="what to do with a text longer than the model reads; the server's own way when left out"
     )
 
 
@@ -66,7 +70,7 @@ class Span(_Model):
         ge=0, le=1, description="mean probability of the code's tokens where the model reads this span alone; null if not asked"
     )
     assertion: Assertion = Field(description="how the text speaks of it, by trigger words such as `denies`")
-    trigger: str | None = Field(None, description="the words that say so")
+    trigger: str | None = Field(default=None, description="the words that say so")
 
 
 class Alternative(_Model):
@@ -86,8 +90,10 @@ class CodedCode(_Model):
     category_title: str
     billable: bool
     confidence: float | None = Field(ge=0, le=1, description="how probably right; calibrated where `calibrated` says so")
-    evidence: tuple[Span, ...] = Field((), description="the span that supports it most, first; empty where none was found")
-    alternatives: tuple[Alternative, ...] = Field((), description="most probable first")
+    evidence: tuple[Span, ...] = Field(
+        default=(), description="the span that supports it most, first; empty where none was found"
+    )
+    alternatives: tuple[Alternative, ...] = Field(default=(), description="most probable first")
 
 
 class Finding(_Model):
@@ -97,9 +103,9 @@ class Finding(_Model):
     severity: Severity
     codes: tuple[str, ...]
     message: str
-    node: str = Field("", description="code, block or chapter of the tabular list that says so")
-    text: str = Field("", description="what it says")
-    suggestions: tuple[str, ...] = Field((), description="codes that would settle it")
+    node: str = Field(default="", description="code, block or chapter of the tabular list that says so")
+    text: str = Field(default="", description="what it says")
+    suggestions: tuple[str, ...] = Field(default=(), description="codes that would settle it")
 
 
 class ModelFacts(_Model):
@@ -108,7 +114,7 @@ class ModelFacts(_Model):
     name: str
     sha256: str | None = Field(description="of the weights; null where the server does not say")
     prompt_version: str | None
-    engine: str | None = Field(None, description="vllm or transformers")
+    engine: str | None = Field(default=None, description="vllm or transformers")
 
 
 class CodingResponse(_Model):

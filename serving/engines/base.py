@@ -17,6 +17,13 @@ from icd10cm.prompts import SEPARATOR
 RELEASE_HEADER = "X-ICDTune-Release"
 """Header of every response of our server: the release whose codes it answers with, where that is known."""
 
+SWITCH, ON, REPEATS, OFF = "constrain", "on", "repeats", "off"
+"""What a request to a server of ours may say in `vllm_xargs`: codes only, none twice; codes that may come again; anything.
+
+Our own clients ask for `repeats` and drop what is repeated: a model that would say a code twice, kept from it, writes another
+one that it does not mean.
+"""
+
 _CODE_END = re.compile(r"[,;|\n\t]\s*")
 
 WrittenCode = tuple[str, float]

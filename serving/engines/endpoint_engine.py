@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from icd10cm.errors import EngineError
 from icd10cm.prompts import INSTRUCTION, Message, build_prompt
-from serving.engines.base import NO_ALTERNATIVES, Alternatives, Generation, Sample, derive_seed, end_answer
+from serving.engines.base import (
+    NO_ALTERNATIVES,
+    OFF,
+    REPEATS,
+    SWITCH,
+    Alternatives,
+    Generation,
+    Sample,
+    derive_seed,
+    end_answer,
+)
 from serving.engines.server_pool import API_KEY_VARIABLE, Server, ServerPool, find_cause, shorten
 
 if TYPE_CHECKING:
@@ -180,13 +190,13 @@ class EndpointEngine:
     async def _ask(
         self, client: AsyncOpenAI, server: Server, text: str, extra: dict[str, Any] | None = None, **options: Any
     ) -> list[Any]:
-        free = {"vllm_xargs": {"constrain": "off"}} if server.is_vllm and not self._constrained else {}
+        switch = {"vllm_xargs": {SWITCH: REPEATS if self._constrained else OFF}} if server.is_vllm else {}
         reply = await client.chat.completions.create(
             model=self.model,
             messages=self._build_messages(text),  # type: ignore[arg-type]
             max_tokens=self._max_tokens,
             logprobs=True,
-            extra_body={**(extra or {}), **free},
+            extra_body={**(extra or {}), **switch},
             **options,
         )
         return list(reply.choices)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.checkpoint import Checkpoint
-from serving.engines.base import NO_ALTERNATIVES, Alternatives, Generation, Sample, derive_seed
+from serving.engines.base import NO_ALTERNATIVES, REPEATS, SWITCH, Alternatives, Generation, Sample, derive_seed
 from serving.hardware import build_cpu_options, build_vllm_environment, is_cpu_build, round_rank
 from serving.prompting import AnswerReader, load_tokenizer, read_eos_ids, read_frame, tokenize
 
@@ -99,7 +99,12 @@ class VllmEngine:
 
         outputs = self._llm.generate(
             [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts],
-            [SamplingParams(max_tokens=self._max_tokens, logprobs=0, detokenize=False, **chosen) for chosen in options],
+            [
+                SamplingParams(
+                    max_tokens=self._max_tokens, logprobs=0, detokenize=False, extra_args={SWITCH: REPEATS}, **chosen
+                )
+                for chosen in options
+            ],
             use_tqdm=self._progress,
             lora_request=LoRARequest("adapter", 1, self._adapter) if self._adapter else None,
         )

@@ -36,7 +36,7 @@ class TokenWatcher:
             draws: (rows, steps), uniform in [0, 1): each chooses a token in proportion to its probability among those allowed.
                 None for the most probable token.
         """
-        self._answers = [AnswerState(automaton, limit) for limit in limits] if automaton else []
+        self._answers = [AnswerState(automaton, limit, distinct=False) for limit in limits] if automaton else []
         self._width = width
         self._draws = draws
         self._last: torch.Tensor | None = None
@@ -123,7 +123,7 @@ class BeamWatcher:
     def _add_last(self, keys: Sequence[tuple[int, ...]]) -> None:
         if self._last is None:
             self._sums = dict.fromkeys(keys, 0.0)
-            self._states = dict.fromkeys(keys, TokenAutomaton.START)
+            self._states = dict.fromkeys(keys, TokenAutomaton.REPEATING)
             return
         parents = [self._rows.get(key[:-1]) for key in keys]
         chosen = self._last[[parent or 0 for parent in parents], [key[-1] for key in keys]].tolist()

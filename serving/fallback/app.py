@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from serving.engines.base import OFF, ON
 from serving.fallback.batches import Batches
 from serving.fallback.jobs import Job, Sampling
 from serving.fallback.keys import RequireKey
@@ -153,7 +154,8 @@ class Desk:
                 Job(
                     prompt=prompt,
                     limit=min(limit or self._served.max_tokens, room),
-                    limited=self._served.constrained and request.vllm_xargs.constrain == "on",
+                    limited=self._served.constrained and request.vllm_xargs.constrain != OFF,
+                    distinct=request.vllm_xargs.constrain == ON,
                     sampling=sampling,
                     random=np.random.default_rng(None if request.seed is None else [abs(request.seed), request.seed < 0, turn]),
                     n_top=n_top,

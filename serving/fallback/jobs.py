@@ -41,6 +41,7 @@ class Job:
         prompt: its tokens.
         limit: most tokens of the answer.
         limited: whether it may hold existing codes only.
+        distinct: whether none of them may come twice.
         sampling: how tokens are chosen.
         random: draws tokens, of a seed of its own where the request gives one.
         n_top: how many of the likeliest tokens are noted at each place; None for no log-probabilities.
@@ -60,6 +61,7 @@ class Job:
     limited: bool
     sampling: Sampling
     random: np.random.Generator
+    distinct: bool = True
     n_top: int | None = None
     n_prompt_top: int | None = None
     stops: tuple[str, ...] = ()

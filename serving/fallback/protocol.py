@@ -20,7 +20,7 @@ class VllmArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    constrain: Literal["on", "off"] = "on"
+    constrain: Literal["on", "repeats", "off"] = "on"
 
 
 class StreamOptions(BaseModel):

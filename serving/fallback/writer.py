@@ -66,7 +66,9 @@ class _JobWatcher:
     def __init__(self, writer: BatchWriter, jobs: Sequence[Job], width: int):
         self._writer, self._jobs, self._width = writer, jobs, width
         self._answers = {
-            row: AnswerState(writer.automaton, job.limit) for row, job in enumerate(jobs) if job.limited and writer.automaton
+            row: AnswerState(writer.automaton, job.limit, job.distinct)
+            for row, job in enumerate(jobs)
+            if job.limited and writer.automaton
         }
         self._eos = np.asarray(writer.eos_ids)
 
