@@ -89,7 +89,7 @@ async def run_all(settings: argparse.Namespace, codes: CodeSet) -> list[Row]:
     async with httpx.AsyncClient(
         base_url=settings.url.rstrip("/"), headers=headers, limits=limits, timeout=300, trust_env=False
     ) as client:
-        for kind, listed in texts.items():
+        for kind, listed in ((kind, listed) for kind, listed in texts.items() if len(listed) > 1):
             for path in (CODING, CHAT):
                 few = drawn.sample(range(len(listed)), min(settings.alone, len(listed)))
                 alone = {place: await ask(client, path, listed[place], codes, not settings.no_evidence) for place in few}

@@ -28,6 +28,7 @@ from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.command import Launch, ServeSettings, build_launch
 from serving.fallback.launch import build_fallback
 from serving.hardware import check_head_size, check_vllm
+from serving.orphans import build_parting
 
 _STOP_SECONDS = 20.0
 _SHOWN_LINES = 12
@@ -165,6 +166,7 @@ def _launch(launch: Launch, log_file: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches this process only, which then stops the whole group
+            preexec_fn=build_parting(),
         )
 
 

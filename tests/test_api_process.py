@@ -120,6 +120,21 @@ def test_a_model_server_that_dies_is_started_again(capsys: pytest.CaptureFixture
     assert "ended with status -9; it is started again in 1 s" in capsys.readouterr().err
 
 
+def test_a_model_server_does_not_outlive_an_api_that_is_killed() -> None:
+    port = find_free_port("127.0.0.1", 18850)
+    command = [sys.executable, str(ROOT / "tests" / "upstream_server.py"), str(port)]
+    program = (
+        "import time; from serving.api.supervisor import Supervisor; "
+        f"supervisor = Supervisor({command!r}); supervisor.start(); print(supervisor._process.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as api:
+        assert api.stdout
+        server = int(api.stdout.readline())
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
+        api.kill()
+    wait_for(lambda: not is_running(server))
+
+
 def test_the_model_server_gets_the_settings_it_is_given(tmp_path: Path) -> None:
     given = ApiSettings(model=tmp_path, server={"temperature": 0.5, "extra_args": {"seed": 1}, "constrained": False})
     settings = check_settings(ServeSettings, build_server_settings(given, 18123), "server")

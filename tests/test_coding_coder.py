@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -13,6 +16,7 @@ from upstream_server import MODEL, SHA256, UpstreamServer, start_upstream
 
 from icd10cm import CodeSet
 from icd10cm.errors import ConfigError
+from serving.coding.assertion import _read_triggers
 from serving.coding.calibration import Calibration, Curve
 from serving.coding.coder import Coder
 from serving.coding.errors import (
@@ -23,7 +27,9 @@ from serving.coding.errors import (
     UpstreamDownError,
     UpstreamTimeoutError,
 )
+from serving.coding.evidence import Reading
 from serving.coding.models import CodingRequest, CodingResponse
+from serving.coding.upstream import _IDLE_SECONDS, Upstream
 from serving.process import find_free_port
 
 T = TypeVar("T")
@@ -73,6 +79,62 @@ def test_a_text_is_coded(upstream: UpstreamServer, codes: CodeSet, monkeypatch: 
     # the model holds E11.621 probable where it reads T2DM, and the shortest such piece is kept
     assert [(span.text, span.support) for span in first.evidence] == [("T2DM w/ foot ulcer", 0.9048)]
     assert first.evidence[0].assertion == "affirmed"
+
+
+def test_a_started_coder_has_built_what_the_first_text_needs(upstream: UpstreamServer) -> None:
+    def list_built(coder: Coder) -> list[object]:
+        knowledge = coder._checker.knowledge
+        kept = (coder._lexicon, knowledge, knowledge.tabular, knowledge.codes)
+        return [*(sorted(vars(one)) for one in kept), _read_triggers.cache_info().currsize]
+
+    async def use(coder: Coder) -> tuple[list[object], list[object]]:
+        before = list_built(coder)
+        await coder.code(CodingRequest(text="T2DM w/ foot ulcer, HTN. Denies chest pain."), "r")
+        return before, list_built(coder)
+
+    cold = list_built(Coder(upstream.url))
+    before, after = ask(upstream.url, use)
+    assert before == after and cold != after
+
+
+@pytest.mark.parametrize("kind", ["end", "reset"])
+def test_a_kept_connection_that_closes_under_a_request_is_opened_again(kind: str) -> None:
+    """As uvicorn does it with one that was idle for its five seconds just when the request comes."""
+
+    async def run() -> tuple[bool, list[int]]:
+        requests: list[int] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            number = len(requests)
+            requests.append(0)
+            while await reader.readline():
+                requests[number] += 1
+                while (await reader.readline()).strip():
+                    pass
+                if number == 0 and requests[0] == 2:
+                    if kind == "reset":
+                        linger = struct.pack("ii", 1, 0)
+                        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", connections=1)
+        try:
+            alive = [await upstream.is_alive() for _ in range(3)]
+        finally:
+            await upstream.close()
+            server.close()
+        return all(alive), requests
+
+    assert asyncio.run(run()) == (True, [2, 2])
+
+
+def test_connections_are_kept_for_less_than_a_server_keeps_them() -> None:
+    from uvicorn import Config
+
+    assert Config("").timeout_keep_alive > _IDLE_SECONDS
 
 
 def test_many_texts_at_once_keep_their_answers_apart(upstream: UpstreamServer) -> None:
@@ -173,6 +235,26 @@ def test_a_long_text_is_read_in_parts_whose_spans_are_those_of_the_whole(
         code(upstream.url, text, long_text="whole")
     with pytest.raises(TextTooLongError, match="parts of what the model reads"):
         ask(upstream.url, lambda coder: coder.code(CodingRequest(text=text), "r"), max_parts=3)
+
+
+def test_a_long_text_is_searched_away_from_the_event_loop(upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    for name in ("shortlist", "choose"):
+        method = getattr(Reading, name)
+
+        def record(*given: Any, _method: Callable[..., Any] = method) -> Any:
+            threads.append(threading.current_thread())
+            return _method(*given)
+
+        monkeypatch.setattr(Reading, name, record)
+    monkeypatch.setattr(upstream, "answer", lambda text: ["M10.9"])
+
+    async def use(coder: Coder) -> list[bool]:
+        threads.clear()
+        await coder.code(CodingRequest(text="gout, hypertension. " * 150), "r")
+        return [thread is threading.current_thread() for thread in threads]
+
+    assert ask(upstream.url, use) == [False, False]
 
 
 def test_parts_that_prove_too_long_are_made_smaller(upstream: UpstreamServer) -> None:

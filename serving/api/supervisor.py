@@ -15,6 +15,7 @@ from typing import Any
 from icd10cm.entry import say
 from serving.api.settings import ApiSettings
 from serving.command import ServeSettings
+from serving.orphans import build_parting
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _LASTING = 60.0
@@ -53,7 +54,9 @@ class Supervisor:
 
     def _launch(self) -> None:
         # Ctrl-C reaches us alone: the server must outlive the requests that are under way
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=build_parting()
+        )
 
     def _keep_running(self) -> None:
         pause = _FIRST_PAUSE

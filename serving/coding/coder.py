@@ -4,6 +4,10 @@ coder = Coder("http://127.0.0.1:8000/v1")
 await coder.start()
 response = await coder.code(CodingRequest(text="T2DM w/ foot ulcer"), "request-1")
 await coder.close()
+
+Profiled, 300 phrases, 64 at once, a server that answers at once: 3 ms CPU a text, 12 to 16 with evidence (3.8 requests), most
+of it httpx, some 2 ms a request. Pools of 4 connections instead of 8 took a fifth off that; httpx's transport without its
+client only another tenth. Finding the pieces for evidence takes 4 ms for 1,000 characters, 25 ms for 4,000.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from icd10cm.config import suggest_name
 from icd10cm.rules import Checker
 from icd10cm.tabular import Tabular
 from serving.coding.alternatives import MOST_TOKENS
-from serving.coding.answering import Answer, merge_answers, read_generation
+from serving.coding.answering import Answer, WrittenCode, merge_answers, read_generation
 from serving.coding.assembling import Asked, build_response
 from serving.coding.backend import Backend
 from serving.coding.calibration import find_confidence
@@ -44,8 +48,10 @@ _USUAL_RATIO, _USUAL_FRAME = 1.3, 96
 _KEPT = 0.8
 """Share of the room for a text that is used: estimates are only that."""
 _LEAST_BUDGET = 8
-_LONG = 20_000
-"""Characters from which a text is cut in a thread of its own."""
+_LONG = 2_000
+"""Characters from which a text is cut and searched for evidence in a thread of its own."""
+_MANY = 100
+"""Codes from which the rules run in one."""
 
 
 class Gauge(NamedTuple):
@@ -119,11 +125,20 @@ class Coder:
         self._asking = asyncio.Lock()
 
     async def start(self) -> None:
-        """Ask the server what it has; one that is down is asked again with the first text."""
+        """Build what texts need, and ask the server what it has; one that is down is asked again with the first text."""
+        await asyncio.to_thread(self.warm_up)
         try:
             await self.refresh()
         except CodingFailure:
             self._is_stale = True
+
+    def warm_up(self) -> None:
+        """Build what the first text would otherwise hold up the event loop for, about a second, by reading a sample."""
+        answer = Answer(tuple(WrittenCode(code, None, spans=((0, len(_SAMPLE)),)) for code in self.codes.codes[:2]))
+        reading = Reading(_SAMPLE, self._lexicon)
+        evidence = {code: reading.choose(found, {}) for code, found in _list_candidates(reading, answer).items()}
+        asked = Asked(ModelFacts(name="", sha256=None, prompt_version=None, engine=None))
+        build_response(CodingRequest(text=_SAMPLE), "", answer, evidence, asked, self._checker)
 
     async def close(self) -> None:
         """End all connections."""
@@ -172,7 +187,8 @@ class Coder:
             len(parts),
             cut=way in ("truncate", "sections") and parts[0].text != request.text,
         )
-        return build_response(request, request_id, answer, evidence, asked, self._checker)
+        build = functools.partial(build_response, request, request_id, answer, evidence, asked, self._checker)
+        return await _compute(build, away=len(answer.codes) > _MANY)
 
     async def _choose_model(self, name: str | None) -> ModelCard:
         async with self._asking:
@@ -192,8 +208,7 @@ class Coder:
         n_others = MOST_TOKENS if request.alternatives else 0
         while True:
             cutter = Cutter(way, estimate_tokens, budget, overlap=budget // 8)
-            long = len(request.text) > _LONG
-            parts = await asyncio.to_thread(cutter.locate, request.text) if long else cutter.locate(request.text)
+            parts = await _compute(functools.partial(cutter.locate, request.text), away=len(request.text) > _LONG)
             if len(parts) > self._max_parts:
                 raise TextTooLongError(
                     f"the text comes to {len(parts)} parts of what the model reads at a time, more than {self._max_parts}; "
@@ -225,8 +240,8 @@ class Coder:
     async def _find_evidence(self, card: ModelCard, request: CodingRequest, answer: Answer) -> dict[str, tuple[Span, ...]]:
         """Return the spans that each code comes from."""
         reading = Reading(request.text, self._lexicon)
-        prepare = functools.partial(_list_candidates, reading, answer)
-        listed = await asyncio.to_thread(prepare) if len(request.text) > _LONG else prepare()
+        long = len(request.text) > _LONG
+        listed = await _compute(functools.partial(_list_candidates, reading, answer), away=long)
         # where a text has one piece only, the answer itself says how probable the code is for it
         alone = {one.code: reading.read(listed[one.code][0]) for one in answer.codes if reading.is_alone(one, listed[one.code])}
         supports: dict[str, dict[str, float | None]] = {
@@ -238,10 +253,14 @@ class Coder:
         found = await self._gather([functools.partial(measure, card, text, code) for text, code in wanted])
         for (text, code), support in zip(wanted, found, strict=True):
             supports.setdefault(code, {})[text] = support
-        return {
-            code: reading.choose(candidates, supports.get(code, {}), 0.0 if code in alone else LEAST_SUPPORT)
-            for code, candidates in listed.items()
-        }
+
+        def choose() -> dict[str, tuple[Span, ...]]:
+            return {
+                code: reading.choose(candidates, supports.get(code, {}), 0.0 if code in alone else LEAST_SUPPORT)
+                for code, candidates in listed.items()
+            }
+
+        return await _compute(choose, away=long)
 
     def _list_questions(self, reading: Reading, listed: dict[str, list[Candidate]]) -> list[tuple[str, str]]:
         """Return (piece, code) to be asked about: the best piece of every code first, then the second ones."""
@@ -264,8 +283,13 @@ class Coder:
         return await gather_all([wait(call) for call in calls])
 
 
+async def _compute(work: Callable[[], T], *, away: bool) -> T:
+    """Return what `work` does; in a thread where it would hold up the event loop."""
+    return await asyncio.to_thread(work) if away else work()
+
+
 def _list_candidates(reading: Reading, answer: Answer) -> dict[str, list[Candidate]]:
-    """Return for each code the pieces that it may come from; what a long text takes is done here, away from the event loop."""
+    """Return for each code the pieces that it may come from, and find where the text speaks of something absent."""
     if answer.codes:
         assert reading.scopes is not None
     return {written.code: reading.shortlist(written) for written in answer.codes}

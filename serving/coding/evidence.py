@@ -6,6 +6,7 @@ are the tokens of this code as the answer to it? That is support, and it is not 
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -62,10 +63,13 @@ class Reading:
             written.code, (meaning for _, words in pieces for word in words for meaning in word.meanings)
         )
         found = {}
+        # pieces overlap, so what a word tells is found once
+        tells = {word for _, words in pieces for word in words if not weights.keys().isdisjoint(word.meanings)}
         for place, words in pieces:
-            telling = tuple((word.start, word.end) for word in words if any(meaning in weights for meaning in word.meanings))
+            telling = [word for word in words if word in tells]
             if telling:
-                found[place] = Candidate(place, score_span(words, weights), telling)
+                likeness = score_span(telling, weights, len(words) - len(telling))
+                found[place] = Candidate(place, likeness, tuple((word.start, word.end) for word in telling))
         if not found and len(pieces) <= _FEW:
             found = {place: Candidate(place, 0.0, ()) for place, _ in pieces}
         return sorted(found.values(), key=lambda one: (-one.likeness, one.place[1] - one.place[0], one.place))[:most]
@@ -107,8 +111,9 @@ class Reading:
     def _list_pieces(self, span: Place) -> list[tuple[Place, list[Word]]]:
         if span not in self._pieces:
             words = self._lexicon.read_words(self.text, [span])
+            starts, ends = [word.start for word in words], [word.end for word in words]
             self._pieces[span] = [
-                (place, [word for word in words if place[0] <= word.start and word.end <= place[1]])
+                (place, words[bisect.bisect_left(starts, place[0]) : bisect.bisect_right(ends, place[1])])
                 for place in list_candidates(self.text, span)
             ]
         return self._pieces[span]

@@ -54,10 +54,12 @@ class Lexicon:
 
     def weigh_words(self, code: str, words: Iterable[str]) -> dict[str, float]:
         """Return what each of `words` has in common with `code`; those that have nothing are left out."""
-        profile = self._build_profile(code)
+        profile, by_trigram = self._index_profile(code)
         weights = {}
         for word in set(words):
-            worth = max((weight * _compare(word, other) for other, weight in profile.items()), default=0.0)
+            # words without a trigram in common have nothing in common, and most have none
+            near = {other for trigram in by_trigram.keys() & _cut_trigrams(word) for other in by_trigram[trigram]}
+            worth = max((profile[other] * _compare(word, other) for other in near), default=0.0)
             if worth > 0:
                 weights[word] = worth
         return weights
@@ -72,6 +74,15 @@ class Lexicon:
         return len(titles), Counter(" ".join(titles).lower().split())
 
     @functools.lru_cache(maxsize=4096)  # noqa: B019  one for the life of the process
+    def _index_profile(self, code: str) -> tuple[Mapping[str, float], Mapping[str, Sequence[str]]]:
+        """Return the profile of a code, and each trigram of it to the words that hold it."""
+        profile = self._build_profile(code)
+        by_trigram: dict[str, list[str]] = {}
+        for word in profile:
+            for trigram in _cut_trigrams(word):
+                by_trigram.setdefault(trigram, []).append(word)
+        return profile, by_trigram
+
     def _build_profile(self, code: str) -> Mapping[str, float]:
         """Return the words of the title and of the inclusion terms of a code and what is above it, with their weights."""
         profile: dict[str, float] = {}
@@ -105,12 +116,16 @@ class Lexicon:
         return [tuple(found) for found in extra]
 
 
-def score_span(words: Sequence[Word], weights: Mapping[str, float]) -> float:
-    """Return how like a code a span is: weights of what its words mean, each meaning once, less a little for others."""
-    seen = {meaning for word in words for meaning in word.meanings}
-    shared = sum(weights.get(meaning, 0.0) for meaning in seen)
-    n_other = sum(not any(meaning in weights for meaning in word.meanings) for word in words)
-    return shared - 0.5 * n_other
+def score_span(telling: Iterable[Word], weights: Mapping[str, float], n_other: int) -> float:
+    """Return how like a code a span is: weights of what its words mean, each meaning once, less a little for others.
+
+    Args:
+        telling: its words of which a meaning has a weight.
+        weights: of meanings.
+        n_other: how many words it has besides.
+    """
+    seen = {meaning for word in telling for meaning in word.meanings}
+    return sum(weights.get(meaning, 0.0) for meaning in seen) - 0.5 * n_other
 
 
 @functools.lru_cache(maxsize=65536)

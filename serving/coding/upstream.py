@@ -38,7 +38,7 @@ _PROBE_SECONDS = 10.0
 _IDLE_SECONDS = 3.0
 """A connection that is idle for longer is not used again: uvicorn closes it after 5."""
 _MOST_CUTS = 2
-_IN_A_POOL = 8
+_IN_A_POOL = 4
 
 
 class Upstream:
