@@ -12,6 +12,8 @@ from icd10cm.errors import CheckpointError, EngineError
 from serving.checkpoint import Checkpoint
 
 CODE_FILE_VARIABLE = "ICDTUNE_CODE_FILE"
+KEY_VARIABLE = "VLLM_API_KEY"
+"""The key that requests to the model server need, where there is one."""
 
 _CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 _SMALLEST_CACHE = 256 * 2**20

@@ -27,7 +27,7 @@ from icd10cm.errors import CheckpointError, ConfigError, EngineError
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.command import Launch, ServeSettings, build_launch
 from serving.fallback.launch import build_fallback
-from serving.hardware import check_head_size, check_vllm
+from serving.hardware import KEY_VARIABLE, check_head_size, check_vllm
 from serving.orphans import build_parting
 
 _STOP_SECONDS = 20.0
@@ -204,12 +204,14 @@ def _is_healthy(root: str) -> bool:
 def _ask_once(root: str, model: str) -> str:
     """Send a first request, so that `ready` is true of the model and not only of the server; returns what went wrong."""
     body = json.dumps({"model": model, "prompt": "diabetes", "max_tokens": 8}).encode()
-    request = urllib.request.Request(f"{root}/v1/completions", body, {"Content-Type": "application/json"})
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(f"{root}/v1/completions", body, headers)
     try:
         with urllib.request.urlopen(request, timeout=300) as reply:
             json.load(reply)
     except urllib.error.HTTPError as error:
-        return "" if error.code == 401 else f"HTTP {error.code}"  # an API key is asked for: it is up
+        return "" if error.code == 401 else f"HTTP {error.code}"  # a key among extra_args is asked for: it is up
     except (OSError, ValueError) as error:
         return str(error)
     return ""

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from icd10cm.config import load_settings
 from icd10cm.entry import run_entry, say
-from icd10cm.errors import EngineError
+from icd10cm.errors import ConfigError, EngineError
 from serving.command import Launch, ServeSettings, is_loopback
+from serving.hardware import KEY_VARIABLE
 from serving.process import check_port, check_settings, plan_launch, start_server
 
 
@@ -37,10 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         say(f"warning: {warning}")
     if (
         not is_loopback(settings.host)
-        and not os.environ.get("VLLM_API_KEY")
+        and not os.environ.get(KEY_VARIABLE)
         and not {"api-key", "api_key"} & {*settings.extra_args}
     ):
-        say(f"warning: whoever reaches {settings.host} port {settings.port} can ask; set VLLM_API_KEY or keep it private")
+        raise ConfigError(
+            f"'host' {settings.host} can be reached from other machines, so a key is needed: set {KEY_VARIABLE} (openssl rand "
+            "-hex 24), which clients send as OPENAI_API_KEY, or listen on 127.0.0.1"
+        )
     launch, choice = plan_launch(settings, checkpoint)
     if choice.notice:
         say(f"notice: {choice.notice}")

@@ -129,6 +129,17 @@ def test_a_port_in_use_is_named_with_one_that_is_free(
     assert time.monotonic() - started < 5
 
 
+def test_an_address_that_others_reach_needs_a_key(
+    random_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--config", CONFIG, "--model", str(random_checkpoint), "--host", "0.0.0.0", "--dry-run"]
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    assert serve.run(words) == 2 and "set VLLM_API_KEY" in capsys.readouterr().err
+    assert serve.run([*words, "--extra-args", "{api-key: inside}"]) == 0
+    monkeypatch.setenv("VLLM_API_KEY", "inside")
+    assert serve.run(words) == 0 and "inside" not in capsys.readouterr().out.rpartition("--api-key")[0]
+
+
 def test_a_host_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot listen on"):
         process.check_port("no-such-host.invalid", 8000)

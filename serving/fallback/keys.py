@@ -7,9 +7,8 @@ import os
 from typing import Any
 
 from serving.guard import Refusal, describe_refusal
+from serving.hardware import KEY_VARIABLE
 from serving.middleware import App, Message, Receive, Send, send_json
-
-KEY_VARIABLE = "VLLM_API_KEY"
 
 
 class RequireKey:
