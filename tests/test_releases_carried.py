@@ -185,7 +185,7 @@ def old_server() -> Iterator[ChatServer]:
 def test_code_warns_of_a_server_or_checkpoint_of_another_release(
     old_server: ChatServer, code_file: str, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "warning: the server answers with the codes of release 2024, but those of release 2026 are loaded"
+    said = "answers with the codes of release 2024, but those of release 2026 are loaded"
     assert code.run(["i10", "--base-url", old_server.url]) == 0
     assert said in capsys.readouterr().err
     assert code.run(["i10", "--base-url", old_server.url, "--code-file", code_file]) == 0

@@ -148,7 +148,7 @@ class Coder:
         """Ask the server again what it has. Raises `CodingFailure`."""
         facts = await self._backend.read_facts()
         others = [
-            f"{card.name}: answers with the codes of release {card.release}, but those of {self.codes.release} are loaded"
+            f"{card.name}: answers with the codes of release {card.release}, but those of release {self.codes.release} are loaded"
             for card in facts.models.values()
             if card.release not in (None, self.codes.release)
         ]

@@ -79,11 +79,12 @@ def read_own_facts(content: Mapping[str, Any]) -> ServerFacts:
     return ServerFacts(models, content.get("version"), tuple(warnings))
 
 
-def read_foreign_facts(content: Mapping[str, Any]) -> ServerFacts:
-    """Return what `GET /v1/models` of any server says."""
+def read_foreign_facts(content: Mapping[str, Any], release: str | None = None) -> ServerFacts:
+    """Return what `GET /v1/models` of any server says, and the release that a header of it names."""
     cards = [
         ModelCard(
             one["id"],
+            release=release,
             context=one.get("max_model_len") or UNKNOWN_CONTEXT,
             engine="vllm" if one.get("owned_by") == "vllm" else None,
         )

@@ -26,7 +26,7 @@ from serving.coding.errors import (
     UpstreamTimeoutError,
 )
 from serving.coding.facts import ModelCard, ServerFacts, read_foreign_facts, read_own_facts
-from serving.engines.base import OFF, REPEATS, SWITCH, end_answer
+from serving.engines.base import OFF, RELEASE_HEADER, REPEATS, SWITCH, end_answer
 
 if TYPE_CHECKING:
     import httpx
@@ -95,7 +95,8 @@ class Upstream:
         except (UnknownModelError, _NoJsonError, KeyError, TypeError, AttributeError):
             pass
         try:
-            return read_foreign_facts(await self._call("GET", f"{self.base_url}/models"))
+            content, release = await self._fetch("GET", f"{self.base_url}/models")
+            return read_foreign_facts(content, release)
         except (UnknownModelError, KeyError, TypeError, AttributeError):
             raise CodingFailure(f"{self.base_url}: does not say which models it has") from None
 
@@ -148,6 +149,13 @@ class Upstream:
         self, method: str, url: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
         """Return the JSON object that the server answers with. Raises `CodingFailure`."""
+        content, _ = await self._fetch(method, url, body, timeout)
+        return content
+
+    async def _fetch(
+        self, method: str, url: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> tuple[dict[str, Any], str | None]:
+        """Return the JSON object that the server answers with, and the release that its header names, where it does."""
         import httpx
 
         options: dict[str, Any] = {"timeout": timeout} if timeout else {}
@@ -169,7 +177,7 @@ class Upstream:
             content = None
         if not isinstance(content, dict):
             raise _NoJsonError("the model server answered with something else than JSON")
-        return content
+        return content, response.headers.get(RELEASE_HEADER) or None
 
     async def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Return the response; a request that a connection was cut under is sent again, since it changes nothing there."""
