@@ -178,7 +178,7 @@ def ask_served_model(settings: DemoSettings) -> None:
         for coded in (*response.codes, *response.candidates):
             print(f"    {coded.code:<9} {write_confidence(coded.confidence):>4}  {coded.title}")
         if response.abstained:
-            print(f"    no code reaches the threshold of {response.threshold:.0%}")
+            print(f"  no code reaches the threshold of {response.threshold:.0%}")
         if settings.keep:
             say(f"\nThe server stays up at {server.base_url}, model {server.model}; Ctrl-C stops it.")
             with contextlib.suppress(KeyboardInterrupt):

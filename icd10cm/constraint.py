@@ -134,14 +134,16 @@ class TokenAutomaton:
         return self._choose(node, fitting, self._only_separating, distinct)
 
     def _choose(self, node: int, moves: list[tuple[int, _Move]], separating: np.ndarray, distinct: bool) -> _Choice:
-        inside = np.array([token for token, _ in moves], dtype=np.int64)
+        # in order, so that sums over what is allowed are the same to the bit in every process
+        inside = np.array(sorted(token for token, _ in moves), dtype=np.int64)
         fewest = min((self._count_fewest(move, move.ended[1:]) for _, move in moves if move.ended), default=len(self._ends))
         if node not in self._ends:
             return _Choice(inside, fewest)
         if distinct and self._fewest_after_code == 0:
             repeats = self._list_repeats(State(node), self._watch_after_code, self._count_way({}, node))
             separating = _leave_out(separating, repeats)
-        return _Choice(np.concatenate([inside, separating, self.eos]), min(fewest, self._fewest_after_code))
+        tokens = np.concatenate([np.sort(np.concatenate([inside, separating])), self.eos])
+        return _Choice(tokens, min(fewest, self._fewest_after_code))
 
     def _count_fewest(self, move: _Move, ended: tuple[int, ...]) -> int:
         """Return how many codes must have been written before a token that ends another one can repeat one.

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from icd10cm import CodeSet
 from icd10cm.code_regex import build_regex
-from icd10cm.constraint import TokenAutomaton, read_token_texts
+from icd10cm.constraint import State, TokenAutomaton, read_token_texts
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +212,16 @@ def test_sentencepiece_marks_are_spaces() -> None:
             return [["<s>", "▁E11", "Ġ", None][i] for i in ids]
 
     assert read_token_texts(Marked()) == ["", " E11", " ", ""]
+
+
+def test_allowed_tokens_come_in_order(automaton: TokenAutomaton, byte_level_tokenizer: Any) -> None:
+    """Training sums over them, and a resumed run must come to the same bits in a process with another hash seed."""
+    state: State | None = TokenAutomaton.START
+    for token in byte_level_tokenizer.encode("E11.621, I10", add_special_tokens=False):
+        assert state is not None
+        allowed = automaton.allowed(state)
+        inside = allowed[~np.isin(allowed, automaton.eos)]
+        assert (np.diff(inside) > 0).all() and (
+            np.isin(allowed, automaton.eos) == sorted(np.isin(allowed, automaton.eos))
+        ).all()
+        state = automaton.step(state, token)
