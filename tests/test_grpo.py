@@ -128,7 +128,7 @@ def stopped_early(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"data: {folder / 'new'}\noutput_dir: {folder / 'grpo'}\nmodel_name_or_path: {folder / 'sft'}\n{COMMON}"
         "learning_rate: 3.0e-4\nlr_scheduler_type: linear\nmax_steps: 40\nper_device_train_batch_size: 96\n"
         "num_generations: 8\nmax_completion_length: 24\nsave_strategy: steps\nsave_steps: 20\neval_strategy: steps\n"
-        "eval_steps: 20\nrepeats: {base: 3}\n"
+        "eval_steps: 20\nrepeats: {base: 6}\n"
     )
     assert run(["--config", str(folder / "sft.yaml")]) == 0
     return folder
