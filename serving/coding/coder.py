@@ -146,11 +146,11 @@ class Coder:
 
     async def refresh(self) -> ServerFacts:
         """Ask the server again what it has. Raises `CodingFailure`."""
-        facts = await self._backend.read_facts()
+        facts, own = await self._backend.read_facts(), self.codes.release
         others = [
-            f"{card.name}: answers with the codes of release {card.release}, but those of release {self.codes.release} are loaded"
+            f"{card.name}: answers with the codes of release {card.release}, but those of release {own} are loaded"
             for card in facts.models.values()
-            if card.release not in (None, self.codes.release)
+            if card.release not in (None, own)
         ]
         self.facts = facts._replace(warnings=(*facts.warnings, *others))
         self._is_stale = False
