@@ -51,6 +51,14 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(api: ChatServer) -> No
     assert api.asked[1]["messages"][0] == {"role": "system", "content": INSTRUCTION}
 
 
+def test_what_is_meant_for_this_machine_takes_no_proxy(api: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert build(api, retries=0).generate(["gout"]) == [expect("GOUT")]
+
+
 def test_only_vllm_is_told_to_drop_its_constraint(api: ChatServer) -> None:
     build(api, constrained=False).generate(["gout"])
     assert api.asked[0]["vllm_xargs"] == {"constrain": "off"}

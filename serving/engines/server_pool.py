@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from icd10cm.address import is_this_machine
 from icd10cm.config import suggest_name
 from icd10cm.errors import EngineError
 from serving.engines.base import RELEASE_HEADER
@@ -90,10 +91,15 @@ class ServerPool:
 
     def open_clients(self) -> dict[str, AsyncOpenAI]:
         """Return a client for each server; for one event loop."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._changed = asyncio.Event()
-        self._clients = {server.url: AsyncOpenAI(base_url=server.url, **self._options) for server in self.servers}
+        self._clients = {}
+        for server in self.servers:
+            # what is meant for this machine stays on it: no proxy out of the environment, no redirect
+            away = not is_this_machine(server.url)
+            http_client = DefaultAsyncHttpxClient(trust_env=away, follow_redirects=away)
+            self._clients[server.url] = AsyncOpenAI(base_url=server.url, http_client=http_client, **self._options)
         return self._clients
 
     async def take(self) -> Server:
