@@ -32,6 +32,7 @@ from icd10cm.errors import ConfigError, DataError
 from icd10cm.rules import Checker, Finding, Severity
 from icd10cm.rules.medicare import find_medicare_edits
 from icd10cm.tabular import Tabular
+from icd10cm.text_lines import open_lines
 
 FOUND = 1
 _QUOTED = 160
@@ -98,7 +99,7 @@ def read_lists(words: Sequence[str]) -> Iterator[CodeList]:
         ConfigError: nothing to check.
     """
     if len(words) == 1 and (Path(words[0]).is_file() or _looks_like_file(words[0])):
-        yield from _read_lines(words[0], _open_lines(Path(words[0])))
+        yield from _read_lines(words[0], open_lines(Path(words[0])))
     elif words:
         yield CodeList("command line", [code for word in words for code in _split(word)])
     else:
@@ -137,14 +138,6 @@ def _read_line(name: str, text: str) -> CodeList:
         return CodeList(name, codes)
     patient = {key: row[key] for key in _PATIENT if row.get(key) is not None}
     return CodeList(str(row.get("id", name)), codes, patient)
-
-
-def _open_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
 
 def _looks_like_file(word: str) -> bool:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from icd10cm.entry import say
 from icd10cm.errors import ConfigError, DataError
+from icd10cm.text_lines import open_lines
 from serving.coding.models import CodingRequest
 
 _ENDINGS = (".txt", ".jsonl", ".json")
@@ -34,7 +35,7 @@ def read_requests(phrase: str | None, file: Path | None, options: dict[str, Any]
     if phrase is not None and file is None and _names_file(phrase):
         file = Path(phrase)
     if file is not None:
-        return list(_read_lines(str(file), _open_lines(file), file.suffix == ".jsonl", options))
+        return list(_read_lines(str(file), open_lines(file), file.suffix == ".jsonl", options))
     if phrase is not None:
         return [_build(phrase.strip(), {"text": phrase.strip()}, options, "command line")]
     if sys.stdin.isatty():
@@ -83,11 +84,3 @@ def _names_file(phrase: str) -> bool:
         return len(phrase) < 4096 and Path(phrase).is_file()
     except (OSError, ValueError):
         return False
-
-
-def _open_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import httpx
 
 
 def is_running(pid: int) -> bool:
@@ -18,3 +22,19 @@ def list_family(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task")
     children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
     return [pid, *(member for child in children for member in list_family(child))]
+
+
+def wait_for(is_so: Callable[[], object], seconds: float = 60.0) -> None:
+    """Return once `is_so` says so; fail where it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers with 200 there."""
+    try:
+        return httpx.get(url, trust_env=False, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

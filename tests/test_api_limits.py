@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from api_client import ServedApi, read_error, serve_api
+from processes import wait_for
 from upstream_server import UpstreamServer, start_upstream
 
 from serving.audit.verify import verify
@@ -168,10 +169,3 @@ def test_it_starts_before_the_model_server(tmp_path: Path) -> None:
         with start_upstream(port):
             assert api.client.post("/v1/coding", json={"text": "gout"}).status_code == 200
             assert api.client.get("/v1/about").json()["models"] == ["icdtune"]
-
-
-def wait_for(is_so: object, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from processes import is_running
+from processes import answers, is_running, wait_for
 from upstream_server import start_upstream
 
 from icd10cm.config import check_settings
@@ -26,20 +24,6 @@ from serving.process import find_free_port
 
 ROOT = Path(__file__).parent.parent
 SECRET = "Mrs Zwetschgenbaum has gout"
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from command_lines import find_blocks, split_commands
-from test_api_process import answers, wait_for
+from processes import answers, wait_for
 
 from icd10cm import CodeSet
 from serving.process import Server, find_free_port

@@ -20,7 +20,6 @@ class ModelCard(NamedTuple):
         sha256: of its weights.
         prompt_version: of the prompt it was trained with.
         release: of the codes that its answers are limited to.
-        trained_release: of the codes that it was trained on.
         context: longest prompt and answer together, in tokens.
         max_tokens: most tokens of an answer.
         engine: `vllm` or `transformers`.
@@ -32,7 +31,6 @@ class ModelCard(NamedTuple):
     sha256: str | None = None
     prompt_version: str | None = None
     release: str | None = None
-    trained_release: str | None = None
     context: int = UNKNOWN_CONTEXT
     max_tokens: int = UNKNOWN_ANSWER
     engine: str | None = None
@@ -69,7 +67,6 @@ def read_own_facts(content: Mapping[str, Any]) -> ServerFacts:
             sha256=known.get("sha256"),
             prompt_version=known.get("prompt_version"),
             release=known.get("release"),
-            trained_release=known.get("trained_release"),
             context=known.get("context") or UNKNOWN_CONTEXT,
             max_tokens=known.get("max_tokens") or UNKNOWN_ANSWER,
             engine=known.get("engine"),

@@ -27,7 +27,7 @@ class StreamOptions(BaseModel):
     """What a stream ends with."""
 
     include_usage: bool = False
-    continuous_usage_stats: bool = False
+    continuous_usage_stats: Literal[False] = False
 
 
 class _Common(BaseModel):
