@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from processes import find_test_port
 
 from serving.api.app import build_app
 from serving.api.logs import set_up_logs
 from serving.api.settings import ApiSettings
-from serving.process import find_free_port
 
 KEY = "a-key-of-the-ward-0123"
 
@@ -37,7 +37,7 @@ class ServedApi:
 @contextmanager
 def serve_api(folder: Path, base_url: str, keys: str = "", **settings: Any) -> Iterator[ServedApi]:
     """Serve the API on a free port, with these keys; the log goes into `folder`."""
-    port = find_free_port("127.0.0.1", 18500)
+    port = find_test_port(18500)
     values = {"base_url": base_url, "port": port, "audit_file": folder / "audit.jsonl", "requests_per_minute": 10**6} | settings
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ICDTUNE_API_KEYS", keys)

@@ -124,12 +124,23 @@ def random_checkpoint(codes: CodeSet, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def vllm_server(random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real vLLM server with the settings that `serving.serve` ships, on the random checkpoint."""
+    from processes import find_test_port
+
     from icd10cm.config import check_settings, read_yaml
     from serving.command import ServeSettings
-    from serving.process import find_free_port, start_server
+    from serving.process import start_server
 
     values = read_yaml(ROOT / "configs" / "serving" / "vllm.yaml")
     log_file = tmp_path_factory.mktemp("server") / "vllm.log"
-    changed = {"model": random_checkpoint, "port": find_free_port("127.0.0.1", 18400), "log_file": log_file}
+    changed = {"model": random_checkpoint, "port": find_test_port(18400), "log_file": log_file}
     with start_server(check_settings(ServeSettings, values | changed, "test"), progress=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Any]:
+    """A real HTTP server that behaves like a model server and fails in the ways it is told to."""
+    from upstream_server import start_upstream
+
+    with start_upstream() as server:
         yield server

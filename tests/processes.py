@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+
+from serving.process import find_free_port
 
 
 def is_running(pid: int) -> bool:
@@ -38,3 +41,9 @@ def answers(url: str) -> bool:
         return httpx.get(url, trust_env=False, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def find_test_port(first: int) -> int:
+    """Return a free port from `first` on; processes of one test run look in ranges of their own, or two could take the same."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return find_free_port("127.0.0.1", first + 2000 * worker)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from api_client import ServedApi, serve_api
-from upstream_server import SHA256, UpstreamServer, start_upstream
+from upstream_server import SHA256, UpstreamServer
 
 from icd10cm import CodeSet
 from serving.api.exporting import guard_cell, write_csv
@@ -19,12 +19,6 @@ from serving.api.written import WrittenCode, WrittenList
 
 NOTE = "Type 2 DM with foot ulcer, hypertension"
 REQUEST = "0" * 32
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

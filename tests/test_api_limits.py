@@ -25,12 +25,6 @@ QUESTIONS = (
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def api(upstream: UpstreamServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApi]:
     limits = {"max_body_bytes": 50_000, "max_batch": 5, "request_timeout": 2.0, "max_in_flight": 8}
     with serve_api(tmp_path_factory.mktemp("audit"), upstream.url, **limits) as served:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import answers, is_running, wait_for
+from processes import answers, find_test_port, is_running, wait_for
 from upstream_server import start_upstream
 
 from icd10cm.config import check_settings
@@ -20,7 +20,6 @@ from serving.api.settings import ApiSettings
 from serving.api.supervisor import Supervisor, build_command, build_server_settings
 from serving.audit.verify import verify
 from serving.command import ServeSettings
-from serving.process import find_free_port
 
 ROOT = Path(__file__).parent.parent
 SECRET = "Mrs Zwetschgenbaum has gout"
@@ -42,7 +41,7 @@ SECRET = "Mrs Zwetschgenbaum has gout"
     ],
 )
 def test_what_is_wrong_is_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture) -> None:
-    port = find_free_port("127.0.0.1", 18700)
+    port = find_test_port(18700)
     assert start.run(["--config", str(ROOT / "configs/serving/api.yaml"), "--port", str(port), *words]) == 2
     said = capsys.readouterr().err
     assert complaint in said and said.count("\n") == 1 and "secret" not in said
@@ -59,7 +58,7 @@ def test_a_dry_run_says_what_would_be_served(capsys: pytest.CaptureFixture, tmp_
 
 
 def test_requests_under_way_finish_when_it_is_told_to_stop(tmp_path: Path) -> None:
-    port = find_free_port("127.0.0.1", 18750)
+    port = find_test_port(18750)
     url, log = f"http://127.0.0.1:{port}", tmp_path / "audit.jsonl"
     with start_upstream() as upstream, (tmp_path / "stderr").open("w") as stderr:
         words = ["--base-url", upstream.url, "--port", str(port), "--audit-file", str(log), "--shutdown-timeout", "20"]
@@ -89,7 +88,7 @@ def test_requests_under_way_finish_when_it_is_told_to_stop(tmp_path: Path) -> No
 
 
 def test_a_model_server_that_dies_is_started_again(capsys: pytest.CaptureFixture) -> None:
-    port = find_free_port("127.0.0.1", 18800)
+    port = find_test_port(18800)
     supervisor = Supervisor([sys.executable, str(ROOT / "tests" / "upstream_server.py"), str(port)])
     supervisor.start()
     try:
@@ -105,7 +104,7 @@ def test_a_model_server_that_dies_is_started_again(capsys: pytest.CaptureFixture
 
 
 def test_a_model_server_does_not_outlive_an_api_that_is_killed() -> None:
-    port = find_free_port("127.0.0.1", 18850)
+    port = find_test_port(18850)
     command = [sys.executable, str(ROOT / "tests" / "upstream_server.py"), str(port)]
     program = (
         "import time; from serving.api.supervisor import Supervisor; "

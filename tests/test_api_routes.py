@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 from api_client import ServedApi, read_error, serve_api
-from upstream_server import MODEL, SHA256, UpstreamServer, start_upstream
+from upstream_server import MODEL, SHA256, UpstreamServer
 
 from icd10cm import CodeSet
 from serving.audit.command import list_files
@@ -22,12 +22,6 @@ from serving.audit.verify import verify
 from serving.coding.models import NOTICE, CodingResponse
 
 TEXT = "T2DM w/ foot ulcer, HTN. Denies chest pain."
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from api_client import KEY, ServedApi, read_error, serve_api
-from upstream_server import UpstreamServer, start_upstream
+from upstream_server import UpstreamServer
 
 from icd10cm.errors import ConfigError
 from serving.api import start
@@ -17,12 +17,6 @@ from serving.api.settings import ApiSettings
 
 OPEN = ("/", "/healthz", "/readyz", "/openapi.json", "/v1/about")
 OTHER_KEY = "another-key-4567890123"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import math
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -34,12 +34,6 @@ from serving.process import find_free_port
 
 T = TypeVar("T")
 SECRET = "Zebulon Quux, born 1950"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from chat_server import ChatServer, start_chat, start_chat_process
+from processes import find_test_port
 
 from icd10cm.errors import EngineError
 from serving.engines.base import Generation
 from serving.engines.endpoint_engine import EndpointEngine
-from serving.process import find_free_port
 
 TEXTS = [f"text {number}" for number in range(60)]
 RIGHT = [text.upper() for text in TEXTS]
@@ -40,7 +40,7 @@ def test_requests_are_spread_and_each_server_has_its_share_at_a_time(chat: ChatS
 def test_one_of_two_that_dies_is_named_and_its_requests_go_to_the_other(
     chat: ChatServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = find_free_port("127.0.0.1", 18710)
+    port = find_test_port(18710)
     with start_chat_process(port, n_lives=10) as mortal:
         engine = build(f"http://127.0.0.1:{port}/v1", chat.url)
         assert [answer.text for answer in engine.generate(TEXTS)] == RIGHT
@@ -56,7 +56,7 @@ def test_one_of_two_that_dies_is_named_and_its_requests_go_to_the_other(
 
 
 def test_a_server_that_dies_for_a_while_delays_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    port = find_free_port("127.0.0.1", 18730)
+    port = find_test_port(18730)
     answered: list[Generation] = []
     with start_chat_process(port, n_lives=12):
         engine = build(f"http://127.0.0.1:{port}/v1")
@@ -72,7 +72,7 @@ def test_a_server_that_dies_for_a_while_delays_and_loses_nothing(capsys: pytest.
 
 
 def test_patience_ends_in_one_line_and_what_was_answered_was_handed_over(chat: ChatServer) -> None:
-    port = find_free_port("127.0.0.1", 18750)
+    port = find_test_port(18750)
     handed: dict[int, Generation] = {}
     with start_chat_process(port, n_lives=20):
         engine = build(f"http://127.0.0.1:{port}/v1", patience=0.5)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from command_lines import find_blocks, split_commands
-from processes import answers, wait_for
+from processes import answers, find_test_port, wait_for
 
 from icd10cm import CodeSet
-from serving.process import Server, find_free_port
+from serving.process import Server
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(vllm_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("api")
-    port = find_free_port("127.0.0.1", 18600)
+    port = find_test_port(18600)
     audit = folder / "audit" / "audit.jsonl"
     settings = ["--base-url", vllm_server.base_url, "--port", str(port), "--audit-file", str(audit)]
     command = [sys.executable, "-m", "serving.api.start", "--config", "configs/serving/api.yaml", *settings]

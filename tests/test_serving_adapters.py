@@ -10,13 +10,14 @@ from typing import Any
 
 import openai
 import pytest
+from processes import find_test_port
 
 from icd10cm import CodeSet
 from icd10cm.errors import CheckpointError, ConfigError, ICDTuneError
 from serving.adapters import Adapter, build_adapter_flags, check_adapters
 from serving.checkpoint import check_checkpoint
 from serving.command import ServeSettings, build_launch
-from serving.process import find_free_port, start_server
+from serving.process import start_server
 
 
 def write_adapter(base: Path, folder: Path, rank: int = 4, seed: int = 1) -> Path:
@@ -147,7 +148,7 @@ def test_the_fallback_serves_no_adapters_and_says_so(random_checkpoint: Path, ad
 def test_each_adapter_answers_under_its_name_with_codes_only(
     random_checkpoint: Path, adapters: dict[str, Path], codes: CodeSet, tmp_path: Path
 ) -> None:
-    port = find_free_port("127.0.0.1", 18900)
+    port = find_test_port(18900)
     settings = ServeSettings(
         model=random_checkpoint, engine="vllm", adapters=adapters, port=port, log_file=tmp_path / "vllm.log"
     )

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from upstream_server import UpstreamServer, start_upstream
+from upstream_server import UpstreamServer
 
 from icd10cm import CodeSet
 from serving import code
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamServer]:
-    with start_upstream() as server:
-        yield server
 
 
 def test_a_phrase_gives_a_table_of_codes_with_titles(

@@ -19,6 +19,7 @@ import numpy as np
 import openai
 import pytest
 from hostile_bodies import list_hostile
+from processes import find_test_port
 from server_load import Load, press
 from test_serving_middleware import Recorder
 
@@ -32,7 +33,7 @@ from serving.engines import build_engine
 from serving.fallback.jobs import Sampling
 from serving.fallback.keys import KEY_VARIABLE, RequireKey
 from serving.fallback.writer import draw_token
-from serving.process import Server, choose_server, find_free_port, start_server
+from serving.process import Server, choose_server, start_server
 
 ROOT = Path(__file__).parent.parent
 OFF: Any = {"vllm_xargs": {"constrain": "off"}}
@@ -44,7 +45,7 @@ def server(random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The fallback with the settings that ship, on the random checkpoint."""
     values = read_yaml(ROOT / "configs" / "serving" / "transformers.yaml")
     log_file = tmp_path_factory.mktemp("fallback") / "server.log"
-    changed = {"model": random_checkpoint, "port": find_free_port("127.0.0.1", 18800), "log_file": log_file}
+    changed = {"model": random_checkpoint, "port": find_test_port(18800), "log_file": log_file}
     with start_server(check_settings(ServeSettings, values | changed, "test"), progress=False) as started:
         yield started
 

@@ -18,7 +18,7 @@ from typing import Any
 import openai
 import pytest
 from hostile_bodies import list_hostile
-from processes import is_running, list_family
+from processes import find_test_port, is_running, list_family
 from server_load import Load, press
 
 from icd10cm import CodeSet
@@ -30,7 +30,7 @@ from serving.coding.local import LocalModel
 from serving.coding.models import CodingRequest, CodingResponse
 from serving.command import ServeSettings
 from serving.engines import Alternatives, build_engine
-from serving.process import Server, find_free_port, start_server
+from serving.process import Server, start_server
 from serving.prompting import load_tokenizer, read_frame
 
 pytestmark = pytest.mark.slow
@@ -309,7 +309,7 @@ def test_the_coder_says_the_same_over_vllm_and_in_process(vllm_server: Server, r
 def test_a_server_that_cannot_start_says_why(random_checkpoint: Path, tmp_path: Path) -> None:
     settings = ServeSettings(
         model=random_checkpoint,
-        port=find_free_port("127.0.0.1", 18500),
+        port=find_test_port(18500),
         log_file=tmp_path / "vllm.log",
         extra_args={"no-such-flag": 1},
     )
@@ -320,7 +320,7 @@ def test_a_server_that_cannot_start_says_why(random_checkpoint: Path, tmp_path: 
 
 
 def test_sigterm_under_load_answers_what_was_asked_and_ends_every_process(random_checkpoint: Path, tmp_path: Path) -> None:
-    port = find_free_port("127.0.0.1", 18600)
+    port = find_test_port(18600)
     command = [sys.executable, "-m", "serving.serve", "--config", "configs/serving/vllm.yaml", "--port", str(port)]
     command += ["--model", str(random_checkpoint), "--log-file", str(tmp_path / "vllm.log")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as entry:

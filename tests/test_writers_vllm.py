@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from processes import find_test_port
 from transformers import AutoTokenizer, LlamaForCausalLM
 from writer_runs import ROOT, call, read_store
 
@@ -21,7 +22,7 @@ def test_a_random_model_on_vllm_writes_json_that_the_row_checks_refuse(codes: Co
 
     from finetune.tiny import TinyLlama, write_tiny_checkpoint
     from serving.command import ServeSettings
-    from serving.process import find_free_port, start_server
+    from serving.process import start_server
 
     model = tmp_path / "model"
     size = TinyLlama(
@@ -36,7 +37,7 @@ def test_a_random_model_on_vllm_writes_json_that_the_row_checks_refuse(codes: Co
     bias = {str(tokenizer.encode(sign, add_special_tokens=False)[-1]): 6 for sign in '"]}'}
 
     values = read_yaml(ROOT / "configs" / "serving" / "vllm.yaml")
-    changed = {"model": model, "port": find_free_port("127.0.0.1", 18500), "log_file": tmp_path / "vllm.log"}
+    changed = {"model": model, "port": find_test_port(18500), "log_file": tmp_path / "vllm.log"}
     writer = {
         "model": "icdtune",
         "attempts": 3,
