@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 from chat_server import start_chat
+from processes import find_test_port
 from upstream_server import MODEL, SHA256, UpstreamServer, start_upstream
 
 from icd10cm import CodeSet
@@ -30,7 +31,6 @@ from serving.coding.errors import (
 from serving.coding.evidence import Reading
 from serving.coding.models import CodingRequest, CodingResponse
 from serving.coding.upstream import _IDLE_SECONDS, Upstream
-from serving.process import find_free_port
 
 T = TypeVar("T")
 SECRET = "Zebulon Quux, born 1950"
@@ -192,7 +192,7 @@ def test_failures_have_a_kind_and_say_nothing_of_the_text(
 
 
 def test_a_server_that_comes_later_is_found() -> None:
-    port = find_free_port("127.0.0.1", 18_900)
+    port = find_test_port(18_900)
 
     async def wait(coder: Coder) -> CodingResponse:
         with pytest.raises(UpstreamDownError):
