@@ -86,6 +86,15 @@ def open_launch(arguments: Sequence[str]) -> tuple[Machines, list[str]]:
     return machines, [*arguments, "--use_cpu", "true"]
 
 
+def check_whole(machines: Machines, key: str) -> None:
+    """Refuse what needs every weight whole in each process. Raises `ConfigError` where weights or their gradients are split."""
+    if machines.sharding != "none":
+        raise ConfigError(
+            f"{key!r} needs whole matrices in each process, and {machines.sharding} splits them: take an accelerate file "
+            "without DeepSpeed and FSDP (configs/accelerate/one_gpu.yaml, ddp_4gpu.yaml), or leave it out"
+        )
+
+
 def leave_launch(environment: MutableMapping[str, str] = os.environ) -> None:
     """Make this process one of its own, that waits for no other: enough to say what a run would do."""
     for name in _LAUNCHED:

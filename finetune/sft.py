@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.dry_run import describe_run
-from finetune.machines import open_launch
+from finetune.machines import check_whole, open_launch
 from finetune.row_lengths import fit_rows
 from finetune.stage_arguments import StageArguments, parse_arguments, write_help
 from finetune.stage_data import StageData, load_stage_data
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     quiet_libraries()
     machines, arguments = open_launch(arguments)
     stage, sft, model = parse_arguments(arguments)
+    if stage.muon:
+        check_whole(machines, "muon")
     data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
     check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)
     if stage.dry_run:
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 @flush_denormals()
 def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data: StageData) -> None:
     """Train and save the checkpoint folder with its `run.json` and model card; go on where an earlier run stopped."""
+    from finetune.muon import plan_muon
     from finetune.trainer import CodeTrainer
 
     folder, processes = Path(str(sft.output_dir)), sft.distributed_state
@@ -78,6 +81,7 @@ def train(stage: StageArguments, sft: SFTConfig, model_config: ModelConfig, data
         processing_class=tokenizer,
         peft_config=build_peft_config(model_config),
         validation_examples=data.validation,
+        optimizer_cls_and_kwargs=plan_muon(sft) if stage.muon else None,
     )
     train_to_the_end(trainer, stage, header, previous, rows)
 

@@ -62,6 +62,10 @@ class StageArguments:
             "said), and save the best checkpoint (default: train to the end and save the last)"
         },
     )
+    muon: bool = field(
+        default=False,
+        metadata={"help": "Muon for the layers' matrices, AdamW for the rest: fewer steps from scratch, on whole weights"},
+    )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained, show one example, and stop"})
 
     taught: ClassVar = tuple(stage for stage in STAGES if stage != "reinforce")
@@ -194,6 +198,8 @@ def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> No
         )
         if value not in allowed
     ]
+    if stage.muon and (model.use_peft or "reinforce" in stage.taught):
+        problems.append("'muon' is for supervised stages that train whole weights: leave it out here")
     if (stage.from_scratch is None) == (model.model_name_or_path is None):
         problems.append("give either 'model_name_or_path' or 'from_scratch'")
     elif model.model_name_or_path and _is_path(model.model_name_or_path) and not Path(model.model_name_or_path).is_dir():
