@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from icd10cm.entry import say
+from icd10cm.processor import has_bf16_arithmetic
 
 
 def avoid_slow_bf16(values: Mapping[str, Any]) -> list[str]:
@@ -25,13 +26,6 @@ def avoid_slow_bf16(values: Mapping[str, Any]) -> list[str]:
     if os.environ.get("RANK", "0") == "0":
         say("this CPU has no bf16 arithmetic and would only imitate it, slowly: training in float32")
     return ["--bf16", "false"]
-
-
-def has_bf16_arithmetic() -> bool:
-    """Whether this CPU multiplies bf16 numbers by instructions of its own (AMX, AVX-512 BF16, Arm's BF16)."""
-    import torch
-
-    return any(value is True for name, value in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
 def _is_set(values: Mapping[str, Any], key: str, default: bool = False) -> bool:

@@ -128,9 +128,14 @@ def write_help(stage_class: Any = StageArguments, module: str = "finetune.sft", 
 
 
 def _spell_flags(arguments: list[str]) -> list[str]:
-    """Accept `--dry-run` for `--dry_run`, and the bare flag for a true boolean."""
-    spelled = ["--" + a[2:].replace("-", "_") if a.startswith("--") else a for a in arguments]
-    return [a for a in spelled if a]
+    """Accept `--dry-run` for `--dry_run`, and `--config=FILE`, which TRL's parser does not."""
+    words: list[str] = []
+    for argument in filter(None, arguments):
+        key, given, value = argument.partition("=")
+        if argument.startswith("--"):
+            key = "--" + key[2:].replace("-", "_")
+        words += [key, value] if given and key == "--config" else [key + given + value]
+    return words
 
 
 def _collect_values(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:

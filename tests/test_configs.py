@@ -138,8 +138,9 @@ CHECKS: dict[str, Callable[..., None]] = {
     "serving/transformers.yaml": check_serving,
     "serving/vllm*.yaml": check_serving,
     "sft/*.yaml": check_stage,
+    "sft/*_model.yaml": check_model,
 }
-"""Which entry reads which configs."""
+"""Which entry reads which configs; of several patterns the longest."""
 
 
 def read_header(path: Path) -> list[str]:
@@ -156,7 +157,7 @@ def read_header(path: Path) -> list[str]:
 def test_entry_understands_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     relative = path.relative_to(ROOT / "configs")
-    (check,) = {check for pattern, check in CHECKS.items() if relative.match(pattern)}
+    check = CHECKS[max((pattern for pattern in CHECKS if relative.match(pattern)), key=len)]
     if check in (check_corpus, check_reinforce, check_stage):
         check(path, tmp_path)
     else:

@@ -99,6 +99,11 @@ def test_command_line_overrides_the_file(stage_config: Path) -> None:
     assert (sft.learning_rate, stage.scenarios, stage.dry_run) == (1e-4, ["base", "typo"], True)
 
 
+def test_values_may_follow_an_equals_sign_and_keep_their_hyphens(stage_config: Path) -> None:
+    _, sft, _ = parse_arguments([f"--config={stage_config}", "--learning-rate=2e-4", "--output-dir=outputs/a-b"])
+    assert (sft.learning_rate, sft.output_dir) == (2e-4, "outputs/a-b")
+
+
 def test_repeats_and_scenarios_shape_the_training_rows(data_folder: Path) -> None:
     assert len(load_stage_data(data_folder, ["base"], {"base": 3}, 100).train) == 3 * 2 * len(TITLES)
     with pytest.raises(DataError, match="no example of scenario typo"):
