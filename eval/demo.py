@@ -14,23 +14,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from pydantic import Field, FilePath
 
 from eval.scores_file import read_scores
+from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, check_settings, load_settings, read_yaml
 from icd10cm.entry import run_entry, say
-from icd10cm.errors import EngineError
+from icd10cm.errors import CheckpointError, EngineError
 from serving.code import write_confidence
+from serving.coding.backend import Backend
 from serving.coding.coder import Coder
+from serving.coding.local import LocalModel
 from serving.coding.models import CodingRequest, CodingResponse
 from serving.command import ServeSettings
+from serving.default_model import EMBEDDED_MODEL, describe_model
 from serving.process import find_free_port, start_server
 
 DEFAULT_CONFIG = "configs/demo/demo.yaml"
+EMBEDDED, OWN = "the embedded model", "the model of this demo"
 
 
 class DemoSettings(Settings):
@@ -42,7 +47,11 @@ class DemoSettings(Settings):
     stage2: FilePath = Field(Path("configs/demo/stage2.yaml"), description="configuration of finetune.sft, second stage")
     accelerate: FilePath = Field(Path("configs/accelerate/cpu.yaml"), description="configuration of accelerate launch")
     serving: FilePath = Field(Path("configs/serving/vllm.yaml"), description="configuration of serving.serve")
-    question: str = Field("T2DM w/ foot ulcer", description="what the served model is asked at the end")
+    questions: list[str] = Field(
+        ["T2DM w/ foot ulcer", "COPD w/ acute exacerbation", "unspec afib"],
+        min_length=1,
+        description="what the embedded model is asked first, and beside it the served model at the end",
+    )
     port: int = Field(8000, description="port of the server at the end; the next free one when it is taken")
     fresh: bool = Field(False, description="throw away what an earlier call wrote instead of going on from it")
     keep: bool = Field(False, description="leave the server up at the end, until Ctrl-C")
@@ -60,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
     started = time.monotonic()
+    embedded = ask_embedded_model(settings.questions)
     for number, (title, commands) in enumerate(steps, 1):
         say(f"\n[{number}/{len(steps) + 1}] {title}")
         step_started = time.monotonic()
@@ -67,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_command(command)
         say(f"    {time.monotonic() - step_started:.0f} s")
     say(f"\n[{len(steps) + 1}/{len(steps) + 1}] Serving stage 2 with vLLM and asking it")
-    ask_served_model(settings)
+    ask_served_model(settings, embedded)
     print(f"\n{write_table(settings.output_dir)}\n")
     print(f"report: {settings.output_dir / 'report.html'}    all in {(time.monotonic() - started) / 60:.1f} minutes")
     print("Decision support only: a certified coder decides.")
@@ -165,35 +175,67 @@ def stop_worker(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def ask_served_model(settings: DemoSettings) -> None:
-    """Serve the checkpoint of stage 2, ask it the question, and with `keep` wait for Ctrl-C."""
+def ask_embedded_model(questions: Sequence[str]) -> list[CodingResponse]:
+    """Return the answers of the embedded model, and show them; none where the checkout has no such model."""
+    if not EMBEDDED_MODEL.is_dir():
+        return []
+    started, codes = time.monotonic(), CodeSet.load()
+    try:
+        model = LocalModel(EMBEDDED_MODEL, codes)
+    except CheckpointError as error:
+        say(f"{error}: the demo goes on without its answers")
+        return []
+    say(f"Before anything is trained, the model that comes with ICDTune answers: {describe_model(model.checkpoint)}")
+    responses = asyncio.run(_code(model, questions))
+    print(write_answers(questions, {EMBEDDED: responses}))
+    say(
+        f"    {time.monotonic() - started:.1f} s; it knows all {len(codes):,} codes, the model that is trained now a small part"
+    )
+    return responses
+
+
+def ask_served_model(settings: DemoSettings, embedded: Sequence[CodingResponse]) -> None:
+    """Serve the checkpoint of stage 2, ask it the questions, and with `keep` wait for Ctrl-C."""
     serving = check_settings(ServeSettings, read_yaml(settings.serving), str(settings.serving))
     serving = serving.model_copy(
         update={"model": settings.output_dir / "stage2" / "model", "port": find_free_port(serving.host, settings.port)}
     )
     with start_server(serving) as server:
-        response, seconds = asyncio.run(_code(server.base_url, settings.question))
-        say(f"    vLLM was ready after {server.seconds:.0f} s and the text was coded in {seconds:.2f} s:")
-        print(f"\n  {settings.question}")
-        for coded in (*response.codes, *response.candidates):
-            print(f"    {coded.code:<9} {write_confidence(coded.confidence):>4}  {coded.title}")
-        if response.abstained:
-            print(f"  no code reaches the threshold of {response.threshold:.0%}")
+        asked = time.monotonic()
+        responses = asyncio.run(_code(server.base_url, settings.questions))
+        seconds = time.monotonic() - asked
+        say(f"    vLLM was ready after {server.seconds:.0f} s and coded {len(responses)} texts in {seconds:.2f} s:")
+        print(f"\n{write_answers(settings.questions, {OWN: responses, EMBEDDED: embedded})}")
         if settings.keep:
             say(f"\nThe server stays up at {server.base_url}, model {server.model}; Ctrl-C stops it.")
             with contextlib.suppress(KeyboardInterrupt):
                 server.process.wait()
 
 
-async def _code(base_url: str, text: str) -> tuple[CodingResponse, float]:
-    """Return what the coder makes of a text, and the seconds that it took."""
-    coder = Coder(base_url)
+async def _code(backend: str | Backend, texts: Sequence[str]) -> list[CodingResponse]:
+    """Return what the coder makes of each text."""
+    coder = Coder(backend)
     await coder.start()
     try:
-        asked = time.monotonic()
-        return await coder.code(CodingRequest(text=text), "demo"), time.monotonic() - asked
+        return [await coder.code(CodingRequest(text=text), "demo") for text in texts]
     finally:
         await coder.close()
+
+
+def write_answers(texts: Sequence[str], answers: Mapping[str, Sequence[CodingResponse]]) -> str:
+    """Return the texts with the codes that each model gives them, side by side; `?` after what it is not sure enough of."""
+    asked = {name: responses for name, responses in answers.items() if responses}
+    rows = [["", *asked]]
+    for number, text in enumerate(texts):
+        rows.append([text, *(_write_codes(responses[number]) for responses in asked.values())])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  " + "   ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _write_codes(response: CodingResponse) -> str:
+    said = [f"{one.code} {write_confidence(one.confidence)}".rstrip() for one in response.codes]
+    unsure = [f"{one.code} {write_confidence(one.confidence)}?" for one in response.candidates]
+    return ", ".join([*said, *unsure]) or "no code"
 
 
 def write_table(folder: Path) -> str:

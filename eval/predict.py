@@ -68,6 +68,7 @@ class PredictSettings(Settings):
     )
     scenarios: list[str] = Field([], description=f"only these of {', '.join(SCENARIOS)}; all when empty")
     limit: NonNegativeInt = Field(0, description="only the first examples of each scenario; 0 for all")
+    sample: NonNegativeInt = Field(0, description="only so many examples of each scenario, drawn from all of it; 0 for all")
     label: str = Field("", description="short name for reports, such as `stage 2`; the model's when empty")
     ranking: Literal["none", "beam", "sampling"] = Field(
         "none", description="rank codes by a beam search (transformers) or by answers drawn; floors rank for either"
@@ -77,7 +78,7 @@ class PredictSettings(Settings):
     score: Literal["logprob", "sampling"] = Field(
         "logprob", description="score of predicted codes: mean log-probability of their tokens, or share of the answers drawn"
     )
-    seed: NonNegativeInt = Field(0, description="of the answers drawn")
+    seed: NonNegativeInt = Field(0, description="of the answers and the sample drawn")
     long_text: Literal["whole", "truncate", "sections", "chunks"] = Field(
         "whole", description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows"
     )
@@ -107,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """Predict, or go on with an interrupted run."""
     settings = load_settings(PredictSettings, argv, doc=__doc__ or "", prog="python -m eval.predict")
     kind = _choose_kind(settings)
-    examples = select_examples(read_examples(settings.data), settings.scenarios, settings.limit, settings.data)
+    chosen = (settings.scenarios, settings.limit, settings.data, settings.sample, settings.seed)
+    examples = select_examples(read_examples(settings.data), *chosen)
     if kind == "endpoint":
         _check_leaving(settings, examples)
     codes = CodeSet.load(settings.code_file)

@@ -21,6 +21,8 @@ COMMANDS = {
     "score": ("eval.score", "score predictions"),
     "calibrate": ("eval.calibrate", "measure on validation how far a checkpoint's confidence can be trusted, and put it right"),
     "paired": ("eval.paired", "compare two predictions files: differences with intervals, who gets which case right"),
+    "combine": ("eval.combine", "answer with a floor where a model is unsure, by a threshold chosen on validation"),
+    "table": ("eval.table", "scores of several engines side by side, as a Markdown table"),
     "report": ("eval.report", "draw scores as one HTML page"),
     "serve": ("serving.serve", "serve a checkpoint behind an OpenAI-compatible API"),
     "api": ("serving.api.start", "serve the coding API and its page in front of a model server"),

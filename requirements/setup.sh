@@ -34,5 +34,8 @@ say "installing (a few minutes the first time; later runs need no network)"
 # Compiled now, so that every command starts several seconds sooner.
 "$venv/bin/uv" pip install --quiet --compile-bytecode --constraint requirements/constraints.txt \
     --editable '.[train,serve,medicare,dev]' "${options[@]}" || fail "the installation stopped; run make setup again to go on"
+# Read now and kept in the user's cache folder, so that the first command starts ten seconds sooner.
+"$venv/bin/python" -c 'from icd10cm import CodeSet; from icd10cm.tabular import Tabular; CodeSet.load(), Tabular.load()' \
+    || fail "the code set cannot be read; run make setup again"
 touch "$venv/.ready"
 say "done: . $venv/bin/activate gives you the icdtune command"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from icd10cm.adapter_files import find_base, is_adapter, read_adapter
 from icd10cm.errors import CheckpointError
 from icd10cm.prompts import PROMPT_VERSION
+from serving.default_model import explain_absence
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 _SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -58,9 +59,7 @@ def check_checkpoint(path: str | Path, release: str | None = None) -> Checkpoint
     """
     folder = Path(path)
     if not folder.exists():
-        raise CheckpointError(
-            f"{folder}: no such checkpoint folder; `finetune.sft` writes one, `hf download NAME --local-dir DIR` fetches one"
-        )
+        raise CheckpointError(f"{folder}: {explain_absence(folder)}")
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; give the checkpoint folder that holds config.json")
     if not (folder / "config.json").is_file():

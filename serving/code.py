@@ -1,6 +1,6 @@
 """Write the codes for a phrase, for each line of a file, or of standard input.
 
-icdtune code "T2DM w/ foot ulcer"
+icdtune code "T2DM w/ foot ulcer"                                            the default model
 icdtune code --file phrases.txt --threshold 0.5
 icdtune code notes.jsonl --json > coded.jsonl                                one object per line: text, and id, sex, age …
 icdtune code "T2DM w/ foot ulcer" --base-url http://127.0.0.1:8000/v1        a model server, or the coding API itself
@@ -27,9 +27,9 @@ from icd10cm.errors import ConfigError, EngineError, ICDTuneError
 from icd10cm.tabular import Tabular
 from serving.code_texts import read_requests
 from serving.coding.models import CodedCode, CodingRequest, CodingResponse, Span
+from serving.default_model import describe_model, find_model
 from serving.engines.server_pool import API_KEY_VARIABLE
 
-DEMO_MODEL = Path("outputs/demo/stage2/model")
 ABSTAINED = 1
 _AT_ONCE = 32
 _NEARLY_SURE = 0.99
@@ -42,7 +42,7 @@ class CodeSettings(Settings):
     file: Path | None = Field(
         None, description="file with one text per line; .jsonl: an object per line with text, id, sex, age …"
     )
-    model: Path | None = Field(None, description=f"checkpoint folder; {DEMO_MODEL} where there is one")
+    model: Path | None = Field(None, description="checkpoint folder; the default model's when left out")
     base_url: str | None = Field(
         None, description="URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1, or of the coding API"
     )
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 async def _code_all(settings: CodeSettings, requests: Sequence[CodingRequest]) -> list[CodingResponse | ICDTuneError]:
     """Code all texts, some at a time, and print each as soon as those before it are there."""
-    coder = _choose_coder(settings)
+    coder = _choose_coder(settings, len(requests))
     write = write_json if settings.as_json else write_table
     places = asyncio.Semaphore(_AT_ONCE)
 
@@ -128,7 +128,7 @@ async def _code_all(settings: CodeSettings, requests: Sequence[CodingRequest]) -
     return results
 
 
-def _choose_coder(settings: CodeSettings) -> _Coder:
+def _choose_coder(settings: CodeSettings, n_texts: int) -> _Coder:
     """Return who codes: the coding API, a model server, or a checkpoint in this process."""
     key = os.environ.get(API_KEY_VARIABLE)
     if settings.model is not None and settings.base_url is not None:
@@ -138,12 +138,6 @@ def _choose_coder(settings: CodeSettings) -> _Coder:
 
         if is_coding_api(settings.base_url, key):
             return CodingApi(settings.base_url, key, settings.timeout)
-    model = settings.model or (DEMO_MODEL if DEMO_MODEL.exists() else None)
-    if settings.base_url is None and model is None:
-        raise ConfigError(
-            "no model to ask: give a checkpoint folder (--model) or the URL of a server (--base-url); "
-            f"`make demo` writes a checkpoint to {DEMO_MODEL}"
-        )
     from serving.coding.coder import Coder
 
     codes, tabular = CodeSet.load(settings.code_file), Tabular.load(settings.tabular_file)
@@ -155,8 +149,9 @@ def _choose_coder(settings: CodeSettings) -> _Coder:
     else:
         from serving.coding.local import LocalModel
 
-        assert model is not None
-        backend = LocalModel(model, codes, constrained=settings.constrained, max_tokens=settings.max_tokens)
+        folder = find_model(settings.model)
+        backend = LocalModel(folder, codes, constrained=settings.constrained, max_tokens=settings.max_tokens, n_texts=n_texts)
+        say(f"model: {describe_model(backend.checkpoint)}")
     return Coder(backend, codes=codes, tabular=tabular)
 
 

@@ -15,7 +15,8 @@ from icd10cm.config import Settings
 from icd10cm.errors import ConfigError
 from serving.adapters import Adapter, build_adapter_flags, check_adapters
 from serving.checkpoint import Checkpoint
-from serving.hardware import build_cpu_options, build_vllm_environment, is_cpu_build
+from serving.default_model import find_model
+from serving.hardware import avoid_slow_bf16, build_cpu_options, build_vllm_environment, is_cpu_build
 from serving.model_facts import SERVED_VARIABLE, Served
 
 _LONGEST_CONTEXT = 8192
@@ -37,14 +38,17 @@ class ServeSettings(Settings):
         "auto",
         description="vllm; transformers, which is slower and runs everywhere; auto: vllm where it can run the checkpoint",
     )
-    model: Path = Field(description="checkpoint folder")
+    model: Path = Field(default_factory=find_model, description="checkpoint folder; the default model's when left out")
     served_model_name: str = Field("icdtune", min_length=1, description="name of the model in requests")
     adapters: dict[str, Path] = Field(
         default_factory=dict, description="LoRA adapter folders to serve beside the model, by their names in requests"
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every network")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
-    dtype: str = Field("auto", description="auto (the checkpoint's own), float32, bfloat16 or float16")
+    dtype: str = Field(
+        "auto",
+        description="auto (the checkpoint's own, but no bf16 on a CPU that only imitates it), float32, bfloat16 or float16",
+    )
     quantization: str | None = Field(
         None, description="how vLLM quantises the weights, such as fp8; a quantised checkpoint is served as it is when empty"
     )
@@ -137,6 +141,8 @@ def build_launch(settings: ServeSettings, checkpoint: Checkpoint, notice: str = 
         CheckpointError, ConfigError: an adapter does not fit, `max_model_len` is more than the checkpoint reads.
     """
     context = choose_context(settings, checkpoint)
+    if settings.dtype == "auto" and not settings.quantization:
+        checkpoint = avoid_slow_bf16(checkpoint)
     flags: dict[str, Any] = {
         "model": str(checkpoint.path),
         "served-model-name": settings.served_model_name,

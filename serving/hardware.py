@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from icd10cm.errors import CheckpointError, EngineError
+from icd10cm.processor import has_bf16_arithmetic
 from serving.checkpoint import Checkpoint
 
 CODE_FILE_VARIABLE = "ICDTUNE_CODE_FILE"
@@ -58,6 +59,16 @@ def check_head_size(checkpoint: Checkpoint) -> None:
             f"{checkpoint.path}: attention heads of size {checkpoint.head_size} cannot be served by vLLM on a CPU, which knows "
             f"{', '.join(map(str, _CPU_HEAD_SIZES))}; use the transformers engine"
         )
+
+
+def avoid_slow_bf16(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint as float32 where vLLM would run its bf16 weights on a CPU that only imitates bf16.
+
+    What is quantised stays: vLLM knows most ways of quantising with 16 bits only.
+    """
+    if checkpoint.dtype != "bfloat16" or checkpoint.quantization or not is_cpu_build() or has_bf16_arithmetic():
+        return checkpoint
+    return checkpoint._replace(dtype="float32", token_bytes=2 * checkpoint.token_bytes)
 
 
 def choose_cache_bytes(checkpoint: Checkpoint, context: int) -> int:

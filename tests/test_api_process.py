@@ -34,10 +34,10 @@ SECRET = "Mrs Zwetschgenbaum has gout"
         (["--model", "/no/such", "--base-url", "http://127.0.0.1:1/v1"], "not both"),
         (["--model", "/no/such"], "no such checkpoint folder"),
         (["--server", "{portt: 1}", "--model", "x"], "portt"),
-        (["--server", "{dtype: float32}"], "for the server that 'model' starts"),
-        (["--host", "0.0.0.0"], "API keys are needed"),
+        (["--server", "{dtype: float32}", "--base-url", "http://127.0.0.1:1/v1"], "for the server that 'model' starts"),
+        (["--host", "0.0.0.0", "--base-url", "http://127.0.0.1:1/v1"], "API keys are needed"),
         (["--code-file", "/no/such.txt"], "does not exist"),
-        (["--audit-file", "/proc/x/audit.jsonl"], "audit log cannot be made"),
+        (["--audit-file", "/proc/x/audit.jsonl", "--base-url", "http://127.0.0.1:1/v1"], "audit log cannot be made"),
     ],
 )
 def test_what_is_wrong_is_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def demo_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stage2.yaml").write_text(f"{STAGE}stage: enhanced\nmax_steps: 60\nmodel_name_or_path: {folder}\n")
     (folder / "demo.yaml").write_text(
         f"output_dir: {folder / 'out'}\ndata: {folder / 'data.yaml'}\nstage1: {folder / 'stage1.yaml'}\n"
-        f"stage2: {folder / 'stage2.yaml'}\nport: 18300\nquestion: Essential (primary) hypertension\n"
+        f"stage2: {folder / 'stage2.yaml'}\nport: 18300\nquestions: [Essential (primary) hypertension]\n"
     )
     return folder / "demo.yaml"
 
@@ -94,8 +95,9 @@ def test_demo_is_stopped_goes_on_and_ends_with_everything(demo_config: Path) -> 
     table = second.stdout
     for word in ("exact match", "stage 1", "stage 2", "floor", "multiple", "invalid", "report.html"):
         assert word in table
-    answered = [line.split()[0] for line in table.splitlines() if line.startswith("    ")]
-    assert answered
+    asked = [line for line in table.splitlines() if line.startswith("  Essential (primary) hypertension ")]
+    answered = re.findall(r"\b[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?\b", asked[-1])
+    assert "the model of this demo" in table and answered
     assert all(CodeSet.load().is_billable(code) for code in answered), table
     assert json.loads((out / "stage1" / "model" / "run.json").read_text())["finished"]
 

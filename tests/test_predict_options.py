@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chat_server import start_chat
 
 from data_gen.examples import Example, write_examples
 from eval import predict
+from eval.predicting.selecting import select_examples
 from eval.predictions import read_predictions
 from icd10cm import CodeSet
 from icd10cm.run_header import build_header, write_json
@@ -74,6 +76,23 @@ def test_sampling_frequency_as_score(data: Path, random_checkpoint: Path, tmp_pa
         assert all(scored.score == ranking[scored.code] for scored in prediction.predicted)
         assert set(ranking.values()) <= {0, 0.25, 0.5, 0.75, 1}
     assert read_run(output)["score_source"] == "sampling"
+
+
+def test_a_sample_is_drawn_from_the_whole_and_the_same_for_the_same_seed() -> None:
+    kinds = {"typo": 4000, "base": 5}
+    rows = [Example(f"{s}{i}", s, "x", ("I10",), "test", "own", "2026") for s, n in kinds.items() for i in range(n)]
+    places = {row.id: place for place, row in enumerate(rows)}
+
+    def draw(size: int, seed: int = 0) -> list[str]:
+        chosen = [row.id for row in select_examples(rows, [], 0, Path("data"), size, seed)]
+        assert chosen == sorted(chosen, key=places.__getitem__), "in the order of the data"
+        return chosen
+
+    small, large = draw(400), draw(800)
+    assert Counter(name[:4] for name in small) == {"typo": 400, "base": 5} and len(large) == 805
+    assert set(small) < set(large) and draw(400) == small != draw(400, seed=1)
+    quarters = Counter(places[name] // 1000 for name in small if name.startswith("typo"))
+    assert min(quarters[quarter] for quarter in range(4)) >= 70, "codes of every part of the book"
 
 
 @pytest.mark.parametrize("engine", ["floor", "search"])

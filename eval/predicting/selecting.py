@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_gen.examples import SCENARIOS, Example
+from data_gen.examples import SCENARIOS, Example, group_by_scenario
 from data_gen.restricted import is_restricted
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name
@@ -17,8 +18,18 @@ from icd10cm.run_header import read_header
 _INHERITED = ("restricted", "corpus", "release")
 
 
-def select_examples(examples: Sequence[Example], scenarios: Sequence[str], limit: int, source: Path) -> list[Example]:
-    """Return the examples of `scenarios` (all when empty), the first `limit` of each (all for 0), in the order of the data.
+def select_examples(
+    examples: Sequence[Example], scenarios: Sequence[str], limit: int, source: Path, sample: int = 0, seed: int = 0
+) -> list[Example]:
+    """Return the examples to answer, in the order of the data.
+
+    Args:
+        examples: the whole data.
+        scenarios: only these; all when empty.
+        limit: only the first of each scenario; 0 for all.
+        source: where they are from, for errors.
+        sample: so many of each scenario, drawn from all of it; 0 for all. A smaller sample is part of a larger one.
+        seed: of the sample.
 
     Raises:
         ConfigError: a scenario does not exist.
@@ -45,7 +56,7 @@ def select_examples(examples: Sequence[Example], scenarios: Sequence[str], limit
         selected[example.id], rows[example.id] = example, row
     if not selected:
         raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
-    return list(selected.values())
+    return _draw_sample(list(selected.values()), sample, seed) if sample else list(selected.values())
 
 
 def compare_releases(examples: Sequence[Example], codes: CodeSet, source: Path) -> list[str]:
@@ -72,3 +83,14 @@ def inherit_header(data: Path) -> dict[str, Any]:
     header = read_header(path) if path.is_file() else {}
     found = {key: header[key] for key in _INHERITED if key in header and header.get("stage") != "eval.predict"}
     return {"restricted": is_restricted(data), "corpus": found.get("corpus"), "data_header": found}
+
+
+def _draw_sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
+    """Return `size` examples of each scenario, those of the lowest hashes of seed and id, in their order."""
+    hashes = {example.id: hashlib.sha256(f"{seed} {example.id}".encode()).digest() for example in examples}
+    drawn = {
+        example.id
+        for group in group_by_scenario(examples).values()
+        for example in sorted(group, key=lambda example: hashes[example.id])[:size]
+    }
+    return [example for example in examples if example.id in drawn]

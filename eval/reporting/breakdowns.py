@@ -21,6 +21,7 @@ DIMENSIONS = {
     "note_length": ("By length of the text", "In characters."),
     "n_codes": ("By number of right codes", "How many codes a text should have."),
     "held_out": ("By what training lacked", "Variant: this text. Code: every text of one of its codes."),
+    "scenario_held_out": ("By kind of text and what training lacked", "The same, for each kind of text."),
 }
 """Breakdown to its heading and what it is over; any other is an attribute of the examples, such as sex or age group."""
 
@@ -31,12 +32,14 @@ def build_breakdowns(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Return a part per breakdown that any column has: heading, rate, and a row per group with a cell per column."""
     found = [column.scores.get("breakdowns") or {} for column in columns]
     names = list(dict.fromkeys([*DIMENSIONS, *sorted(name for parts in found for name in parts)]))
-    parts = [
-        _build_part(name, [parts.get(name, []) for parts in found], choose_metric(name, columns))
-        for name in names
-        if any(parts.get(name) for parts in found)
-    ]
+    parts = [build_breakdown(columns, name) for name in names if any(parts.get(name) for parts in found)]
     return [part for part in parts if part["rows"]]
+
+
+def build_breakdown(columns: Sequence[Column], name: str, metric: str | None = None) -> dict[str, Any]:
+    """Return the part of one breakdown, of the rate that suits it unless a `metric` is given."""
+    groups = [(column.scores.get("breakdowns") or {}).get(name, []) for column in columns]
+    return _build_part(name, groups, metric or choose_metric(name, columns))
 
 
 def choose_metric(dimension: str, columns: Sequence[Column]) -> str:

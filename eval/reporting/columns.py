@@ -43,8 +43,9 @@ def list_scenarios(columns: Sequence[Column]) -> list[str]:
 
 
 def find_main(columns: Sequence[Column]) -> Column:
-    """Return the column the report is about: the last that is not the floor."""
-    return next((column for column in reversed(columns) if not column.is_floor), columns[-1])
+    """Return the column the report is about: the last that is neither a floor nor a union of both."""
+    models = [column for column in columns if not column.is_floor and column.scores["header"].get("engine") != "union"]
+    return models[-1] if models else columns[-1]
 
 
 def find_floor(columns: Sequence[Column]) -> Column | None:

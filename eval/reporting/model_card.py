@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from eval.reporting.columns import Column, find_main
+from eval.reporting.markdown import write_cell, write_counts, write_markdown
 from eval.reporting.measures import describe_measure, is_rate, show_value
 from eval.reporting.restriction import find_corpus
 
@@ -24,11 +25,11 @@ def write_model_card(columns: Sequence[Column], content: Mapping[str, Any]) -> s
         "",
         f"{heading[0].upper()}{heading[1:]} in percent with 95 % intervals ({_say_unit(main)}).",
         "",
-        *_write_table(["text", "n", *labels], [_list_scenario(row) for row in content["scenarios"]]),
+        write_markdown(["text", "n", *labels], [_list_scenario(row) for row in content["scenarios"]]),
         "",
         f"Over all texts, ICD-10-CM release {main.scores['scoring']['release']}:",
         "",
-        *_write_table(
+        write_markdown(
             ["", *labels], [_list_measure(row) for row in (*content["answers"], *content["codes"], *content["ranking"])]
         ),
         "",
@@ -74,22 +75,8 @@ def _say_unit(column: Column) -> str:
 
 
 def _list_scenario(row: Mapping[str, Any]) -> list[str]:
-    return [row["name"], " / ".join(f"{n:,}" for n in row["counts"]), *(_write_cell(cell) for cell in row["cells"])]
+    return [row["name"], write_counts(row["counts"]), *(write_cell(cell) for cell in row["cells"])]
 
 
 def _list_measure(row: Mapping[str, Any]) -> list[str]:
-    return [row["name"], *(_write_cell(cell, row["unit"]) for cell in row["cells"])]
-
-
-def _write_cell(cell: Mapping[str, Any] | None, unit: str = "percent") -> str:
-    if not cell:
-        return "–"
-    value = show_value(cell["value"], unit)
-    shown = f"**{value}**" if cell["best"] else value
-    return shown if cell["low"] is None else f"{shown} ({show_value(cell['low'], unit)}–{show_value(cell['high'], unit)})"
-
-
-def _write_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a Markdown table; names hold no bars that would end a cell."""
-    lines = [list(heads), [":--" if place == 0 else "--:" for place in range(len(heads))], *map(list, rows)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return [row["name"], *(write_cell(cell, row["unit"]) for cell in row["cells"])]

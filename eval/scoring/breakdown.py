@@ -2,7 +2,7 @@
 
 Of codes (`chapter`, `code_frequency`) a group has both the right and the written codes of one kind: what was asked and what
 was answered within it. Its examples are those with such a code, right or written. Of examples (`note_length`, `n_codes`,
-`held_out` and every other attribute) a group is scored as all of them are.
+`held_out`, the latter also for each scenario apart, and every other attribute) a group is scored as all of them are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_gen.examples import SCENARIOS
 from eval.predictions import Prediction
 from eval.scoring.cases import Cases, find_rows, restrict
 from icd10cm.errors import DataError
@@ -70,6 +71,11 @@ def list_groups(
         found["note_length"] = _split_rows(cases, labels, [*_list_bins(LENGTHS), _UNKNOWN])
     numbers = [_name_bin(len(set(prediction.codes)), N_CODES) for prediction in predictions]
     found["n_codes"] = _split_rows(cases, numbers, _list_bins(N_CODES))
+    lacking = [dict(prediction.attributes).get("held_out", "") for prediction in predictions]
+    if len(set(lacking) - {""}) > 1:
+        labels = [f"{p.scenario}, {value or _UNKNOWN}" for p, value in zip(predictions, lacking, strict=True)]
+        order = [f"{scenario}, {value}" for scenario in SCENARIOS for value in ("variant", "code", _UNKNOWN)]
+        found["scenario_held_out"] = _split_rows(cases, labels, order)
     attributes = [dict(prediction.attributes) for prediction in predictions]
     names = sorted({name for values in attributes for name in values}, key=lambda name: (name != "held_out", name))
     for name in names:

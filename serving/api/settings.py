@@ -15,8 +15,13 @@ from serving.coding.models import LongText
 class ApiSettings(Settings):
     """Whom to ask, where to listen, what to refuse and what to record."""
 
-    base_url: str = Field("http://127.0.0.1:8000/v1", description="model server; its key comes from OPENAI_API_KEY")
-    model: Path | None = Field(None, description="checkpoint folder: starts a model server for it and keeps it running")
+    base_url: str = Field(
+        "http://127.0.0.1:8000/v1", description="model server that runs already; its key comes from OPENAI_API_KEY"
+    )
+    model: Path | None = Field(
+        None,
+        description="checkpoint folder: a model server for it is started and kept running; without base_url the default model's",
+    )
     server: dict[str, Any] = Field(
         default_factory=dict, description="settings of that server as serving.serve has them, such as {kv_cache_gib: 1}"
     )
@@ -63,7 +68,7 @@ class ApiSettings(Settings):
     def _check_model(self) -> ApiSettings:
         if self.model is not None and "base_url" in self.model_fields_set:
             raise ValueError("give model (a server is started for it) or base_url (of a server that runs), not both")
-        if self.server and self.model is None:
+        if self.server and "base_url" in self.model_fields_set:
             raise ValueError("'server' is for the server that 'model' starts; the one at base_url has settings of its own")
         return self
 

@@ -1,7 +1,8 @@
 """Serve the coding API and its page in front of a model server.
 
-python -m serving.api.start --config configs/serving/api.yaml    # a model server runs at base_url
-python -m serving.api.start --config configs/serving/api.yaml --model outputs/demo/stage2/model    # starts one
+python -m serving.api.start --config configs/serving/api.yaml    # starts a model server for the embedded model
+python -m serving.api.start --config configs/serving/api.yaml --model outputs/demo/stage2/model    # for this one
+python -m serving.api.start --config configs/serving/api.yaml --base-url http://127.0.0.1:8000/v1    # one runs there
 python -m serving.api.start --config configs/serving/api.yaml --dry-run    # what would be served, and stop
 """
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 def _plan_server(given: EntrySettings) -> tuple[ApiSettings, ServeSettings | None]:
     """Return the settings with the address of the model server, and the settings of one that is to be started."""
     values = {name: getattr(given, name) for name in ApiSettings.model_fields}
-    if given.model is None:
+    if given.model is None and "base_url" in given.model_fields_set:
         return ApiSettings.model_validate(values), None
     from serving.api.supervisor import build_server_settings
     from serving.command import ServeSettings

@@ -15,6 +15,7 @@ from typing import Any
 from icd10cm.entry import say
 from serving.api.settings import ApiSettings
 from serving.command import ServeSettings
+from serving.default_model import find_model
 from serving.orphans import build_parting
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -78,14 +79,15 @@ class Supervisor:
 
 
 def build_server_settings(settings: ApiSettings, port: int) -> dict[str, Any]:
-    """Return the settings of the model server that `model` stands for."""
-    given = {"model": settings.model, "code_file": settings.code_file, "port": port}
+    """Return the settings of the model server that `model`, or the lack of it, stands for."""
+    given = {"model": find_model(settings.model), "code_file": settings.code_file, "port": port}
     return {**given, "host": "127.0.0.1", **settings.server}
 
 
 def build_command(settings: ServeSettings) -> list[str]:
-    """Return how `serving.serve` is started: every setting that differs from its default."""
+    """Return how `serving.serve` is started: the model, and every setting that differs from its default."""
     words = [sys.executable, "-m", "serving.serve"]
-    for name, value in settings.model_dump(mode="json", exclude_defaults=True).items():
+    given = {"model": str(settings.model), **settings.model_dump(mode="json", exclude_defaults=True)}
+    for name, value in given.items():
         words += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
     return words

@@ -1,17 +1,22 @@
-"""A checkpoint in this process, by transformers, for one event loop: what a model server tells, without a server."""
+"""A checkpoint in this process, for one event loop: what a model server tells, without a server.
+
+A small Llama answers a few texts by NumPy, before torch and transformers would be imported; all else is for transformers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from icd10cm.codeset import CodeSet
-from serving.checkpoint import check_checkpoint
+from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.coding.alternatives import MOST_TOKENS, Token
 from serving.coding.backend import Reply
 from serving.coding.errors import CodingFailure, TextTooLongError
@@ -21,14 +26,21 @@ from serving.fallback.batches import Batches
 from serving.fallback.jobs import Job, Sampling, Scored, Step
 from serving.model_facts import Served, gather_facts
 from serving.prompting import read_frame, tokenize
+from serving.quick.llama import can_read
 
 _BATCH = 32
+_FEW = 200
+"""Texts up to which one answer after the other takes less time than importing what writes 32 together."""
 
 
 class LocalModel:
-    """One checkpoint. Answers are the same as those of `serving.serve` on it."""
+    """One checkpoint. Answers are the same as those of `serving.serve` on it.
 
-    def __init__(self, folder: Path, codes: CodeSet, *, constrained: bool = True, max_tokens: int = 256):
+    Attributes:
+        checkpoint: what its files say.
+    """
+
+    def __init__(self, folder: Path, codes: CodeSet, *, constrained: bool = True, max_tokens: int = 256, n_texts: int = 1):
         """Load the checkpoint.
 
         Args:
@@ -36,20 +48,18 @@ class LocalModel:
             codes: the release to which answers are limited.
             constrained: whether they are.
             max_tokens: most tokens of an answer.
+            n_texts: about how many texts it will be asked for.
 
         Raises:
             CheckpointError: it cannot be loaded.
         """
-        from serving.fallback.writer import BatchWriter
-
-        checkpoint = check_checkpoint(folder, codes.release)
-        self.warnings = checkpoint.warnings
-        self._writer = BatchWriter(folder, codes if constrained else None, batch_size=_BATCH, progress=False)
+        self.checkpoint = checkpoint = check_checkpoint(folder, codes.release)
+        engine, self._writer = _load_writer(checkpoint, codes if constrained else None, n_texts)
         self._frame = read_frame(self._writer.tokenizer, folder)
         self._batches = Batches(self._writer.write, _BATCH)
         self._constrained, self._context = constrained, checkpoint.context
         self._served = Served(
-            engine="transformers",
+            engine=engine,
             models={folder.name: folder},
             release=codes.release if constrained else "",
             context=checkpoint.context,
@@ -60,7 +70,7 @@ class LocalModel:
     async def read_facts(self) -> ServerFacts:
         """Return what the checkpoint's folder says."""
         facts = read_own_facts(await gather_facts(self._served))
-        return facts._replace(warnings=(*facts.warnings, *self.warnings))
+        return facts._replace(warnings=(*facts.warnings, *self.checkpoint.warnings))
 
     async def is_alive(self) -> bool:
         """Whether it answers: always."""
@@ -129,3 +139,14 @@ class LocalModel:
 
     def _spell(self, scored: Scored) -> str:
         return str(self._writer.tokenizer.decode([scored.token], skip_special_tokens=True))
+
+
+def _load_writer(checkpoint: Checkpoint, codes: CodeSet | None, n_texts: int) -> tuple[str, Any]:
+    """Return who writes the answers, with the name: NumPy for a small Llama and few texts, else transformers."""
+    if can_read(checkpoint) and (n_texts <= _FEW or importlib.util.find_spec("transformers") is None):
+        from serving.quick.writer import QuickWriter
+
+        return "numpy", QuickWriter(checkpoint.path, codes)
+    from serving.fallback.writer import BatchWriter
+
+    return "transformers", BatchWriter(checkpoint.path, codes, batch_size=_BATCH, progress=False)

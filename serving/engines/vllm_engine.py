@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.checkpoint import Checkpoint
 from serving.engines.base import NO_ALTERNATIVES, REPEATS, SWITCH, Alternatives, Generation, Sample, derive_seed
-from serving.hardware import build_cpu_options, build_vllm_environment, is_cpu_build, round_rank
+from serving.hardware import avoid_slow_bf16, build_cpu_options, build_vllm_environment, is_cpu_build, round_rank
 from serving.prompting import AnswerReader, load_tokenizer, read_eos_ids, read_frame, tokenize
 
 LONGEST_CONTEXT = 8192
@@ -40,7 +40,7 @@ class VllmEngine:
             code_file: file with the release to which answers are limited; the embedded release when None.
             constrained: whether answers are limited to existing codes.
             max_tokens: the most tokens an answer may have.
-            dtype: `auto` (the checkpoint's own), or a torch type.
+            dtype: `auto` (the checkpoint's own, but no bf16 on a CPU that only imitates it), or a torch type.
             gpu_memory_utilization: share of the GPU's memory to use.
             alternatives: other answers to give besides the greedy one: none or draws.
             progress: whether to show a bar on stderr.
@@ -51,6 +51,7 @@ class VllmEngine:
 
         model = checkpoint.path
         self._context = min(checkpoint.context, LONGEST_CONTEXT)
+        checkpoint = avoid_slow_bf16(checkpoint) if dtype == "auto" else checkpoint
         options: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_utilization}
         if is_cpu_build():
             options = build_cpu_options(checkpoint, self._context)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+_UNFINISHED = "\ufffd"
 
 
 class Sampling(NamedTuple):
@@ -73,3 +75,30 @@ class Job:
     stop_reason: str | None = None
     error: BaseException | None = None
     cancelled: bool = False
+
+
+def extend_job(job: Job, step: Step, tokenizer: Any, eos_ids: Collection[int]) -> None:
+    """Add a token to an answer, and end the answer where it ends."""
+    job.steps.append(step)
+    tokens = [one.chosen.token for one in job.steps]
+    ended = step.chosen.token in eos_ids
+    text = tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
+    if ended:
+        job.finish_reason = "stop"
+    elif len(tokens) >= job.limit:
+        job.finish_reason = "length"
+    for stop in job.stops:
+        place = text.find(stop)
+        if place >= 0:
+            text, job.finish_reason, job.stop_reason = text[:place], "stop", stop
+    if job.finish_reason is None:
+        text = text.rstrip(_UNFINISHED)
+        text = text[: len(text) - _count_begun(text, job.stops)]
+    job.text = text
+    job.report(job.finish_reason is not None)
+
+
+def _count_begun(text: str, stops: Sequence[str]) -> int:
+    """Return how many characters at the end of `text` may be the beginning of a stop, and are not to be sent yet."""
+    lengths = (size for stop in stops for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size]))
+    return max(lengths, default=0)

@@ -9,12 +9,10 @@ import numpy as np
 
 from icd10cm.constraining import AnswerState, mask_rows
 from serving.engines.transformers_engine import TransformersEngine
-from serving.fallback.jobs import Job, Sampling, Scored, Step
+from serving.fallback.jobs import Job, Sampling, Scored, Step, extend_job
 
 if TYPE_CHECKING:
     import torch
-
-_UNFINISHED = "\ufffd"
 
 
 class BatchWriter(TransformersEngine):
@@ -96,31 +94,11 @@ class _JobWatcher:
                 step = Step(Scored(chosen[row], 0.0, 0))
             else:
                 (step,) = score_tokens(scores[row : row + 1], [chosen[row]], job.n_top)
-            self._extend(job, step)
+            extend_job(job, step, self._writer.tokenizer, self._writer.eos_ids)
             if job.finish_reason is not None:
                 chosen[row] = chosen[row] if chosen[row] in self._eos else int(self._eos[0])
         forced = torch.full_like(scores, float("-inf"))
         return forced.scatter_(1, torch.tensor(chosen, device=scores.device)[:, None], 0.0)
-
-    def _extend(self, job: Job, step: Step) -> None:
-        """Add a token to an answer, and end the answer where it ends."""
-        job.steps.append(step)
-        tokens = [one.chosen.token for one in job.steps]
-        ended = step.chosen.token in self._eos
-        text = self._writer.tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
-        if ended:
-            job.finish_reason = "stop"
-        elif len(tokens) >= job.limit:
-            job.finish_reason = "length"
-        for stop in job.stops:
-            place = text.find(stop)
-            if place >= 0:
-                text, job.finish_reason, job.stop_reason = text[:place], "stop", stop
-        if job.finish_reason is None:
-            text = text.rstrip(_UNFINISHED)
-            text = text[: len(text) - _count_begun(text, job.stops)]
-        job.text = text
-        job.report(job.finish_reason is not None)
 
 
 def draw_token(logits: torch.Tensor, sampling: Sampling, random: np.random.Generator) -> int:
@@ -148,9 +126,3 @@ def score_tokens(logits: torch.Tensor, tokens: Sequence[int], n_top: int) -> lis
     ]
     rows = zip(tokens, chosen[:, 0].tolist(), ranks.tolist(), likeliest, strict=True)
     return [Step(Scored(token, logprob, rank), best) for token, logprob, rank, best in rows]
-
-
-def _count_begun(text: str, stops: Sequence[str]) -> int:
-    """Return how many characters at the end of `text` may be the beginning of a stop, and are not to be sent yet."""
-    lengths = (size for stop in stops for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size]))
-    return max(lengths, default=0)

@@ -1,0 +1,275 @@
+#!/usr/bin/env bash
+# The whole code set for real: data, two stages from scratch, predictions, floors, scores, tables. --help says how.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: benchmarks/full_scale.sh cpu|gpu [STEP ...]
+
+Trains a Llama from scratch on every billable code, in two stages, and measures it. Steps, all of them when none is named:
+
+  generate   the data set                                                        OUTPUT/data
+  stage1     each code and its title        configs/sft/full_scratch_*_stage1.yaml    OUTPUT/stage1/model
+  stage2     the ways people write them     configs/sft/full_scratch_*_stage2.yaml    OUTPUT/stage2/model
+  predict    both stages on the test texts; stage 2 also on validation texts, on texts of its training, and elsewhere
+  floor      the nearest title and the search on the same texts, without training
+  score      calibration, scores with intervals, the union of model and floor
+  report     OUTPUT/report.html, and OUTPUT/results.md with every table
+
+A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
+command; only `generate` begins again, and a stage goes on from its last checkpoint.
+
+  MINUTES=50 benchmarks/full_scale.sh cpu stage1     # ends by then; give it time for more than one checkpoint
+
+Exit status: 0 finished, 75 not finished yet (run the same command again), anything else an error.
+
+variable      default                what it is
+OUTPUT        outputs/full_scratch   folder for everything
+MINUTES       no limit               time box of this call, fractions allowed
+SAMPLE        5000                   test texts of each scenario, drawn from all codes
+VALIDATION    1000                   validation texts of each scenario: calibration, and the threshold of the union
+SEEN          1000                   training texts of each scenario, to hold against the unseen ones
+FLOORS        floor search           floors to answer with
+ENGINE        vllm, if installed     engine of eval.predict
+EXTERNAL_DEV  none                   folder of JSONL files of texts from elsewhere, scored apart
+CODIESP       none                   folder that configs/corpora/codiesp.yaml wrote, scored apart
+DATA          configs/data/full.yaml   configuration of data_gen.generate
+ACCELERATE    cpu or one_gpu         file of configs/accelerate
+SFT, STAGE1, STAGE2, PREDICT         further words for both stages, one stage, eval.predict
+PYTHON        .venv/bin/python       the environment's Python
+TEXT
+}
+
+STEPS=(generate stage1 stage2 predict floor score report)
+SCENARIOS=(base reordered abbreviated typo multiple paraphrased)
+NOT_FINISHED=75
+
+main() {
+  case "${1:-}" in
+    -h | --help) usage; exit 0 ;;
+    cpu | gpu) device=$1; shift ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  for step in "$@"; do
+    [[ " ${STEPS[*]} " == *" $step "* ]] || fail "no step '$step'; steps are ${STEPS[*]}"
+  done
+  cd "$(dirname "$0")/.."
+  read_settings
+  (($#)) || set -- "${STEPS[@]}"
+  for step in "$@"; do
+    exec 9>"$out/.$step.lock"
+    flock --nonblock 9 || fail "another call is at $step of $out"
+    "step_$step"
+  done
+}
+
+read_settings() {
+  out=${OUTPUT:-outputs/full_scratch}
+  python=${PYTHON:-.venv/bin/python}
+  [[ -x $python ]] || python=python
+  deadline=$(awk -v minutes="${MINUTES:-0}" 'BEGIN {print int(minutes * 60 + 0.999)}')
+  accelerate=configs/accelerate/${ACCELERATE:-$([[ $device == gpu ]] && echo one_gpu || echo cpu)}.yaml
+  engine=${ENGINE:-$("$python" -c 'import importlib.util as u; print("vllm" if u.find_spec("vllm") else "auto")')}
+  read -ra floors <<<"${FLOORS:-floor search}"
+  mkdir -p "$out"
+  if [[ -n ${EXTERNAL_DEV:-} ]]; then
+    compgen -G "$EXTERNAL_DEV/*.jsonl" >/dev/null || fail "EXTERNAL_DEV: no JSONL file in $EXTERNAL_DEV"
+  fi
+  if [[ $device == gpu ]] && ! command -v nvidia-smi >/dev/null; then
+    say "no nvidia-smi here: without a GPU the gpu configurations take days; benchmarks/full_scale.sh cpu is for such machines"
+  fi
+  # the models are made here, so that nothing has to be asked of a hub
+  export HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-false}
+}
+
+step_generate() {
+  if is_there "$out/data/run.json" data_gen.generate; then
+    say "generate: $out/data is there"
+    return
+  fi
+  boxed "$python" -m data_gen.generate --config "${DATA:-configs/data/full.yaml}" --output-dir "$out/data"
+}
+
+step_stage1() {
+  train stage1 ${STAGE1:-}
+}
+
+step_stage2() {
+  require_trained stage1
+  train stage2 --model_name_or_path "$out/stage1/model" ${STAGE2:-}
+}
+
+step_predict() {
+  require_trained stage1
+  predict stage1/test "stage 1" --model "$out/stage1/model"
+  require_trained stage2
+  local name
+  for name in test validation seen $(list_elsewhere); do
+    predict "stage2/$name" "stage 2" --model "$out/stage2/model"
+  done
+}
+
+step_floor() {
+  local floor name
+  for floor in "${floors[@]}"; do
+    for name in test validation $(list_elsewhere); do
+      predict "$floor/$name" "$floor" --engine "$floor"
+    done
+  done
+}
+
+step_score() {
+  local name floor model=$out/stage2/model
+  [[ -s $out/stage2/validation/predictions.jsonl ]] || fail "no predictions in $out/stage2/validation; run the step predict"
+  if [[ ! $model/calibration.json -nt $out/stage2/validation/predictions.jsonl ]]; then
+    boxed "$python" -m eval.calibrate "$out/stage2/validation/predictions.jsonl" --model "$model"
+  fi
+  score stage1/test
+  for name in test seen $(list_elsewhere); do
+    score "stage2/$name" --validation "$out/stage2/validation/predictions.jsonl"
+  done
+  for floor in "${floors[@]}"; do
+    for name in test $(list_elsewhere); do
+      score "$floor/$name"
+      combine "$floor" "$name"
+      score "union_$floor/$name"
+    done
+  done
+}
+
+step_report() {
+  local floor scores=("$out/stage1/test/scores.json" "$out/stage2/test/scores.json") paired=()
+  for floor in "${floors[@]}"; do
+    scores+=("$out/$floor/test/scores.json" "$out/union_$floor/test/scores.json")
+    paired+=("$out/$floor/paired.json")
+    boxed "$python" -m eval.paired "$out/stage2/test/predictions.jsonl" "$out/$floor/test/predictions.jsonl" \
+      --output "$out/$floor/paired.json"
+  done
+  boxed "$python" -m eval.report "${scores[@]}" --paired "${paired[@]}" \
+    --training "$out/stage1/model" "$out/stage2/model" --output "$out/report.html"
+  boxed "$python" benchmarks/full_scale_tables.py "$out" --floors "${floors[@]}" --output "$out/results.md"
+}
+
+# train STAGE WORD...: one stage, unless it is trained to its end.
+train() {
+  local stage=$1
+  shift
+  if is_trained "$stage"; then
+    say "$stage: $out/$stage/model is trained"
+    return
+  fi
+  is_there "$out/data/run.json" data_gen.generate || fail "no data set in $out/data; run the step generate"
+  boxed "$python" -m accelerate.commands.launch --quiet --config_file "$accelerate" \
+    --num_cpu_threads_per_process "$(nproc)" -m finetune.sft --config "configs/sft/full_scratch_${device}_$stage.yaml" \
+    --data "$out/data" --output_dir "$out/$stage/model" "$@" ${SFT:-}
+}
+
+# predict WHO/WHAT LABEL WORD...: answers, unless all are there and no older than the model.
+predict() {
+  local folder=$out/$1 who=${1%%/*} what=${1#*/} label=$2 chosen=()
+  shift 2
+  if is_newer "$folder/run.json" "$out/$who/model/run.json" && grep -qs '"counts"' "$folder/run.json"; then
+    say "$step: $folder is answered"
+    return
+  fi
+  case $what in
+    codiesp) chosen=(--data "$CODIESP/test.parquet") ;;
+    elsewhere_*) chosen=(--data "$EXTERNAL_DEV/${what#elsewhere_}.jsonl") ;;
+    test) chosen=(--data "$out/data/test.parquet" --sample "${SAMPLE:-5000}" --scenarios "${SCENARIOS[@]}") ;;
+    validation) chosen=(--data "$out/data/validation.parquet" --sample "${VALIDATION:-1000}" --scenarios "${SCENARIOS[@]}") ;;
+    seen) chosen=(--data "$out/data/train.parquet" --sample "${SEEN:-1000}" --scenarios "${SCENARIOS[@]}") ;;
+  esac
+  if [[ $1 == --model ]]; then
+    chosen+=(--engine "$engine")
+    [[ $what != codiesp ]] || chosen+=(--long-text chunks --overlap-tokens 16 --max-tokens 64)
+    [[ $what != seen ]] || label="$label, texts of its training"
+  fi
+  boxed "$python" -m eval.predict --config configs/eval/predict_full_scratch.yaml \
+    --output "$folder/predictions.jsonl" --label "$label" "$@" "${chosen[@]}" ${PREDICT:-}
+}
+
+# score WHO/WHAT WORD...: scores.json beside predictions, unless it is newer than they are.
+score() {
+  local folder=$out/$1
+  shift
+  [[ -s $folder/predictions.jsonl ]] || fail "no predictions in $folder; run the steps predict and floor"
+  is_newer "$folder/scores.json" "$folder/predictions.jsonl" ||
+    boxed "$python" -m eval.score "$folder/predictions.jsonl" --output "$folder/scores.json" "$@"
+}
+
+# combine FLOOR WHAT: the floor's answer where stage 2 is unsure, by a threshold chosen on validation texts.
+combine() {
+  local folder=$out/union_$1/$2
+  is_newer "$folder/run.json" "$out/stage2/$2/predictions.jsonl" ||
+    boxed "$python" -m eval.combine "$out/stage2/$2/predictions.jsonl" "$out/$1/$2/predictions.jsonl" \
+      --validation "$out/stage2/validation/predictions.jsonl" "$out/$1/validation/predictions.jsonl" \
+      --output "$folder/predictions.jsonl" --label "stage 2 and $1"
+}
+
+list_elsewhere() {
+  local file
+  if [[ -n ${EXTERNAL_DEV:-} ]]; then
+    for file in "$EXTERNAL_DEV"/*.jsonl; do
+      file=${file##*/}
+      echo "elsewhere_${file%.jsonl}"
+    done
+  fi
+  [[ -z ${CODIESP:-} ]] || echo codiesp
+}
+
+is_there() { # FILE STAGE
+  grep -qs "\"stage\": \"$2\"" "$1"
+}
+
+is_trained() {
+  grep -qs '"finished": true' "$out/$1/model/run.json"
+}
+
+is_newer() { # FILE OTHER: the file is there and not older
+  [[ -f $1 && ! $1 -ot $2 ]]
+}
+
+require_trained() {
+  is_trained "$1" || end_unfinished "$1 is not trained to its end"
+}
+
+# boxed COMMAND...: the command, ended when the time box is over; times.tsv says how long each took.
+boxed() {
+  local left=0 started=$SECONDS status=0
+  if ((deadline)); then
+    left=$((deadline - SECONDS))
+    ((left > 0)) || end_unfinished "the time box is over"
+  fi
+  say "$step: ${*/#$python/python}"
+  # a group of its own, so that launcher and workers end together; what is killed at any moment can go on
+  timeout --kill-after=60 "$left" "$@" &
+  local child=$!
+  trap 'kill -TERM $child || true; wait $child || true; note_time $started 130; end_unfinished "stopped"' INT TERM HUP
+  wait $child || status=$?
+  trap - INT TERM HUP
+  note_time "$started" "$status"
+  if ((deadline && (status == 124 || status == 137))); then
+    end_unfinished "$step: the time box of $MINUTES minutes is over"
+  fi
+  ((status == 0)) || fail "$step ended with status $status; what it said stands above"
+}
+
+note_time() { # SECONDS_AT_START STATUS
+  printf '%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$step" "$((SECONDS - $1))" "$2" >>"$out/times.tsv"
+}
+
+say() {
+  echo "full_scale: $*" >&2
+}
+
+fail() {
+  say "error: $*"
+  exit 1
+}
+
+end_unfinished() {
+  say "$*; what was done is kept: run the same command again to go on"
+  exit "$NOT_FINISHED"
+}
+
+main "$@"
