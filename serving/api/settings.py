@@ -20,7 +20,7 @@ class ApiSettings(Settings):
     )
     model: Path | None = Field(
         None,
-        description="checkpoint folder: a model server for it is started and kept running; without base_url the default model's",
+        description="checkpoint folder: a model server for it is started and kept up; without base_url the default model's",
     )
     server: dict[str, Any] = Field(
         default_factory=dict, description="settings of that server as serving.serve has them, such as {kv_cache_gib: 1}"
