@@ -41,17 +41,17 @@ class MuonAdamW(torch.optim.AdamW):
             if group["muon"]:
                 for weight in group["params"]:
                     if weight.grad is not None:
-                        self._step_matrix(weight, group["lr"], group["weight_decay"])
+                        self._step_matrix(weight, weight.grad, group["lr"], group["weight_decay"])
         return loss
 
-    def _step_matrix(self, weight: torch.Tensor, learning_rate: float, weight_decay: float) -> None:
+    def _step_matrix(self, weight: torch.Tensor, gradient: torch.Tensor, learning_rate: float, weight_decay: float) -> None:
         state = self.state[weight]
         if not state:
             # AdamW's reader of a saved state wants a step in every entry
             state |= {"step": torch.tensor(0.0), "momentum": torch.zeros_like(weight)}
         state["step"] += 1
-        momentum = state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
-        direction = orthogonalize(weight.grad.lerp(momentum, _MOMENTUM))
+        momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        direction = orthogonalize(gradient.lerp(momentum, _MOMENTUM))
         weight.mul_(1 - learning_rate * weight_decay)
         weight.add_(direction, alpha=-learning_rate * _MATCHES_ADAMW * math.sqrt(max(weight.shape)))
 
