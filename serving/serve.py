@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """Check the settings, start the server and wait until it is stopped."""
     settings = load_settings(EntrySettings, argv, doc=__doc__ or "", prog="python -m serving.serve")
     checkpoint, codes = check_settings(settings)
+    if not settings.dry_run:
+        check_port(settings.host, settings.port)
     say(f"model: {describe_model(checkpoint)}")
     for warning in checkpoint.warnings:
         say(f"warning: {warning}")
@@ -54,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if settings.dry_run:
         print(spell_launch(launch))
         return 0
-    check_port(settings.host, settings.port)
     limit = f"only the {len(codes):,} codes of release {codes.release}" if settings.constrained else "any text"
     signal.signal(signal.SIGTERM, _stop)
     with start_server(settings) as server:

@@ -39,7 +39,8 @@ def test_without_keys_only_this_machine_is_served(
             load_keys(ApiSettings(host=host))
     for host in ("127.0.0.1", "::1", "localhost", "127.1.2.3"):
         assert not load_keys(ApiSettings(host=host))
-    assert start.run(["--host", "0.0.0.0", "--port", "1", "--audit-file", str(tmp_path / "a.jsonl")]) == 2
+    words = ["--base-url", "http://127.0.0.1:1/v1", "--audit-file", str(tmp_path / "a.jsonl")]
+    assert start.run([*words, "--host", "0.0.0.0"]) == 2
     assert "API keys are needed" in capsys.readouterr().err
     monkeypatch.setenv("ICDTUNE_API_KEYS", f"ward={KEY}")
     assert len(load_keys(ApiSettings(host="0.0.0.0"))) == 1

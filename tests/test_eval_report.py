@@ -270,7 +270,7 @@ def test_same_label_twice_is_told_apart(scored: list[Path]) -> None:
 
 def build_column(label: str, low: float, value: float, high: float) -> report_columns.Column:
     rate = {"exact_match": {"value": value, "low": low, "high": high}}
-    return report_columns.Column(label, label == "floor", {"scenarios": {"typo": rate}, "overall": rate})
+    return report_columns.Column(label, label == "floor", {"header": {}, "scenarios": {"typo": rate}, "overall": rate})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from finetune.sft import run
 from finetune.stage_arguments import StageArguments
 from icd10cm.errors import ConfigError
 
-STAGES = {path.stem: path for path in sorted((ROOT / "configs" / "sft").glob("*.yaml"))}
+FILES = sorted((ROOT / "configs" / "sft").glob("*.yaml"))
+STAGES = {path.stem: path for path in FILES if not path.stem.endswith("_model")}
 ONE_B = ModelSize(1_000, 1_000, 800, 10, 64, 32, 128, 100)
 ONE_PROCESS = Machines()
 
