@@ -14,7 +14,7 @@ demo: .venv/.ready ## the whole idea in a few minutes: data, two stages, scores,
 
 test: .venv/.ready ## every test, with real training and a real vLLM server
 	$(PYTHON_ENV) -m pytest -m "not slow" -n 2 --dist loadfile
-	$(PYTHON_ENV) -m pytest -m slow
+	$(PYTHON_ENV) -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: .venv/.ready ## the tests that need no training and no server
 	$(PYTHON_ENV) -m pytest -m "not slow" -n 2 --dist loadfile
