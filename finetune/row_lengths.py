@@ -45,16 +45,14 @@ def fit_rows(data: StageData, tokenizer: Any, max_length: int | None, too_long: 
         )
     places = set(over)
     if too_long == "drop":
-        kept = [example for place, example in enumerate(examples) if place not in places]
-    else:
-        kept = list(examples)
-        for start in tqdm(
-            range(0, len(over), _ROWS_AT_ONCE), desc="shortening", leave=False, disable=len(over) <= _ROWS_AT_ONCE
-        ):
-            chosen = over[start : start + _ROWS_AT_ONCE]
-            rows = shorten([examples[p] for p in chosen], tokenizer, max_length, data.name_example)
-            for place, shortened in zip(chosen, rows, strict=True):
-                kept[place] = shortened
+        fitting = [place for place in range(len(examples)) if place not in places]
+        return [examples[place] for place in fitting], tokens.select(fitting), len(over)
+    kept = list(examples)
+    for start in tqdm(range(0, len(over), _ROWS_AT_ONCE), desc="shortening", leave=False, disable=len(over) <= _ROWS_AT_ONCE):
+        chosen = over[start : start + _ROWS_AT_ONCE]
+        rows = shorten([examples[p] for p in chosen], tokenizer, max_length, data.name_example)
+        for place, shortened in zip(chosen, rows, strict=True):
+            kept[place] = shortened
     return kept, load_tokens(kept, tokenizer, keep=not data.restricted), len(over)
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from data_gen.examples import Example
 from icd10cm.embedded import find_cache_folder
 from icd10cm.prompts import PROMPT_VERSION, build_completion, build_prompt
@@ -74,7 +76,8 @@ def _build_dataset(examples: Sequence[Example], tokenizer: Any) -> Dataset:
 
     schema = pa.schema([(name, pa.list_(pa.int32())) for name in ("input_ids", "labels")])
     tables = [schema.empty_table()]
-    for start in range(0, len(examples), _ROWS_AT_ONCE):
+    starts = range(0, len(examples), _ROWS_AT_ONCE)
+    for start in tqdm(starts, desc="tokens", unit=" batches", leave=False, disable=len(examples) < _FEWEST_KEPT):
         rows = tokenize(examples[start : start + _ROWS_AT_ONCE], tokenizer)
         tables.append(pa.table(dict(zip(schema.names, map(list, zip(*rows, strict=True)), strict=True)), schema))
     return Dataset(pa.concat_tables(tables))

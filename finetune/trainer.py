@@ -13,8 +13,11 @@ from data_gen.examples import Example
 from finetune.completion_loss import CompletionCollator, score_completions
 from finetune.curves import CurveWriter
 from finetune.progress import StageProgress
+from finetune.row_lengths import count_tokens
 from finetune.tied_weights import drop_copies
 from finetune.validation import answer_together, count_matches
+
+_BY_LENGTH = ("group_by_length", "batch_rebalance")
 
 
 class CodeTrainer(SFTTrainer):
@@ -33,6 +36,10 @@ class CodeTrainer(SFTTrainer):
         if self._is_padded:
             args.dataset_kwargs = cast(dict[str, Any], args.dataset_kwargs or {}) | {"skip_prepare_dataset": True}
             pad_token_id = kwargs["processing_class"].pad_token_id
+            if args.train_sampling_strategy in _BY_LENGTH:
+                rows = kwargs["train_dataset"]
+                # a sampler that finds no such column reads every row of the data for its length
+                kwargs["train_dataset"] = rows.add_column(args.length_column_name, count_tokens(rows))
             kwargs.setdefault("data_collator", CompletionCollator(pad_token_id, cast(int | None, args.pad_to_multiple_of)))
         super().__init__(args=args, **kwargs)
         self.remove_callback(ProgressCallback)
@@ -44,7 +51,7 @@ class CodeTrainer(SFTTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if self._is_padded:
-            self._signature_columns: Any = ["input_ids", "labels"]
+            self._signature_columns: Any = ["input_ids", "labels", self.args.length_column_name]
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
