@@ -24,7 +24,7 @@ def main() -> None:
     """Print the median, the least and the most of both, and what was answered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", nargs="?", default=TEXT, help=f"what is coded (default: {TEXT})")
-    parser.add_argument("--model", help="checkpoint folder (default: the embedded model)")
+    parser.add_argument("--model", help="checkpoint folder (when left out: the default model)")
     parser.add_argument("--repeats", type=int, default=5, help="processes, after one that fills the caches (default: 5)")
     given = parser.parse_args()
     command = [sys.executable, "-m", "serving.code", given.text, "--json", *(["--model", given.model] if given.model else [])]

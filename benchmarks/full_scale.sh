@@ -24,7 +24,7 @@ command; only `generate` begins again, and a stage goes on from its last checkpo
 Exit status: 0 finished, 75 not finished yet (run the same command again), anything else an error.
 
 variable      default                what it is
-OUTPUT        outputs/full_scratch   folder for everything
+OUTPUT        outputs/full_scratch   folder for everything; for gpu outputs/full_scratch_gpu
 MINUTES       no limit               time box of this call, fractions allowed
 SAMPLE        5000                   test texts of each scenario, drawn from all codes
 VALIDATION    1000                   validation texts of each scenario: calibration, and the threshold of the union
@@ -64,7 +64,7 @@ main() {
 }
 
 read_settings() {
-  out=${OUTPUT:-outputs/full_scratch}
+  out=${OUTPUT:-$([[ $device == gpu ]] && echo outputs/full_scratch_gpu || echo outputs/full_scratch)}
   python=${PYTHON:-.venv/bin/python}
   [[ -x $python ]] || python=python
   deadline=$(awk -v minutes="${MINUTES:-0}" 'BEGIN {print int(minutes * 60 + 0.999)}')

@@ -1,6 +1,6 @@
 """Serve the coding API and its page in front of a model server.
 
-python -m serving.api.start --config configs/serving/api.yaml    # starts a model server for the embedded model
+python -m serving.api.start --config configs/serving/api.yaml    # starts a model server for the default model
 python -m serving.api.start --config configs/serving/api.yaml --model outputs/demo/stage2/model    # for this one
 python -m serving.api.start --config configs/serving/api.yaml --base-url http://127.0.0.1:8000/v1    # one runs there
 python -m serving.api.start --config configs/serving/api.yaml --dry-run    # what would be served, and stop
