@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: benchmarks/full_scale.sh cpu|gpu [STEP ...]
 
-Trains a Llama from scratch on every billable code, in two stages, and measures it. Steps, all of them when none is named:
+Trains a Llama from scratch on every billable code, in two stages, and measures it. Steps, all but `embed` when none is named:
 
   generate   the data set                                                        OUTPUT/data
   stage1     each code and its title        configs/sft/full_scratch_*_stage1.yaml    OUTPUT/stage1/model
@@ -15,6 +15,7 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   floor      the nearest title and the search on the same texts, without training
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
+  embed      stage 2 in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
 
 A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
 command; only `generate` begins again, and a stage goes on from its last checkpoint.
@@ -41,6 +42,7 @@ TEXT
 }
 
 STEPS=(generate stage1 stage2 predict floor score report)
+ON_REQUEST=(embed)
 SCENARIOS=(base reordered abbreviated typo multiple paraphrased)
 NOT_FINISHED=75
 
@@ -51,7 +53,7 @@ main() {
     *) usage >&2; exit 2 ;;
   esac
   for step in "$@"; do
-    [[ " ${STEPS[*]} " == *" $step "* ]] || fail "no step '$step'; steps are ${STEPS[*]}"
+    [[ " ${STEPS[*]} ${ON_REQUEST[*]} " == *" $step "* ]] || fail "no step '$step'; steps are ${STEPS[*]} ${ON_REQUEST[*]}"
   done
   cd "$(dirname "$0")/.."
   read_settings
@@ -119,11 +121,9 @@ step_floor() {
 }
 
 step_score() {
-  local name floor model=$out/stage2/model
+  local name floor
   [[ -s $out/stage2/validation/predictions.jsonl ]] || fail "no predictions in $out/stage2/validation; run the step predict"
-  if [[ ! $model/calibration.json -nt $out/stage2/validation/predictions.jsonl ]]; then
-    boxed "$python" -m eval.calibrate "$out/stage2/validation/predictions.jsonl" --model "$model"
-  fi
+  calibrate stage2
   score stage1/test
   for name in test seen $(list_elsewhere); do
     score "stage2/$name" --validation "$out/stage2/validation/predictions.jsonl"
@@ -148,6 +148,22 @@ step_report() {
   boxed "$python" -m eval.report "${scores[@]}" --paired "${paired[@]}" \
     --training "$out/stage1/model" "$out/stage2/model" --output "$out/report.html"
   boxed "$python" benchmarks/full_scale_tables.py "$out" --floors "${floors[@]}" --output "$out/results.md"
+}
+
+step_embed() {
+  local model=$out/embedded/model name floor beside=()
+  require_trained stage2
+  is_newer "$model/run.json" "$out/stage2/model/run.json" ||
+    boxed "$python" benchmarks/embedded_model.py weights "$out/stage2/model" --output "$model"
+  for name in validation test; do
+    predict "embedded/$name" "embedded model" --model "$model"
+  done
+  calibrate embedded
+  score embedded/test --validation "$out/embedded/validation/predictions.jsonl"
+  for floor in "${floors[@]}"; do
+    beside+=("$out/$floor/test/scores.json")
+  done
+  boxed "$python" benchmarks/embedded_model.py card "$out/embedded/test/scores.json" "${beside[@]}" --output "$model"
 }
 
 # train STAGE WORD...: one stage, unless it is trained to its end.
@@ -195,6 +211,12 @@ score() {
   [[ -s $folder/predictions.jsonl ]] || fail "no predictions in $folder; run the steps predict and floor"
   is_newer "$folder/scores.json" "$folder/predictions.jsonl" ||
     boxed "$python" -m eval.score "$folder/predictions.jsonl" --output "$folder/scores.json" "$@"
+}
+
+# calibrate WHO: how sure a model may be of its codes, by its answers to the validation texts.
+calibrate() {
+  local answers=$out/$1/validation/predictions.jsonl
+  [[ $out/$1/model/calibration.json -nt $answers ]] || boxed "$python" -m eval.calibrate "$answers" --model "$out/$1/model"
 }
 
 # combine FLOOR WHAT: the floor's answer where stage 2 is unsure, by a threshold chosen on validation texts.
