@@ -97,8 +97,18 @@ def check_command(words: Sequence[str]) -> None:
             known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
             unknown = [target for target in rest if "=" not in target and not target.startswith("-") and target not in known]
             assert not unknown, f"no make target {unknown}"
+        case "benchmarks/full_scale.sh":
+            check_full_scale(rest)
         case other:
             assert other in OTHER_PROGRAMS, f"unknown program {other!r}"
+
+
+def check_full_scale(words: Sequence[str]) -> None:
+    """Check a call of `benchmarks/full_scale.sh`: the device, and the steps that the script lists."""
+    script = (ROOT / "benchmarks" / "full_scale.sh").read_text()
+    steps = set(re.findall(r"^step_(\w+)\(\)", script, re.MULTILINE))
+    assert words[:1] in (["cpu"], ["gpu"]), f"no device {words[:1]}"
+    assert steps.issuperset(words[1:]), f"no steps {set(words[1:]) - steps}"
 
 
 def check_launch(words: Sequence[str]) -> None:
