@@ -79,8 +79,10 @@ class PredictSettings(Settings):
         "logprob", description="score of predicted codes: mean log-probability of their tokens, or share of the answers drawn"
     )
     seed: NonNegativeInt = Field(0, description="of the answers and the sample drawn")
-    long_text: Literal["whole", "truncate", "sections", "chunks"] = Field(
-        "whole", description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows"
+    long_text: Literal["whole", "truncate", "sections", "chunks", "conditions"] = Field(
+        "whole",
+        description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows; "
+        "conditions: answer each condition that a text plainly sets apart, too long or not",
     )
     max_text_tokens: NonNegativeInt = Field(0, description="tokens a text may have; 0 for what the checkpoint reads")
     overlap_tokens: NonNegativeInt = Field(64, description="tokens that a chunk shares with the one before")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_gen.examples import Example
-from finetune.tiny import TinyLlama, train_tokenizer, write_tiny_checkpoint
+from finetune.tiny import TinyLlama, build_tokenizer, write_tiny_checkpoint
 from icd10cm.adapter_files import check_base, find_base, is_adapter
 from icd10cm.config import check_settings, read_yaml
 from icd10cm.errors import CheckpointError
@@ -23,7 +23,7 @@ _LLAMA_3_PAD = "<|finetune_right_pad_id|>"
 
 def build_from_scratch(size_file: Path, examples: Sequence[Example], folder: Path) -> None:
     """Write the untrained checkpoint that `size_file` describes into `folder`, its tokenizer trained on the examples' texts."""
-    write_tiny_checkpoint(_read_size(size_file), _list_texts(examples), folder)
+    write_tiny_checkpoint(_read_size(size_file), _list_texts(examples), folder, _list_codes(examples))
 
 
 def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
@@ -50,8 +50,7 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
 
 def preview_tokenizer(size_file: Path, examples: Sequence[Example]) -> PreTrainedTokenizerBase:
     """Return the tokenizer that `build_from_scratch` would write."""
-    size = _read_size(size_file)
-    return train_tokenizer(_list_texts(examples), size.vocab_size, size.max_position_embeddings)
+    return build_tokenizer(_read_size(size_file), _list_texts(examples), _list_codes(examples))
 
 
 def load_model(model: ModelConfig) -> Any:
@@ -161,6 +160,10 @@ def _read_size(size_file: Path) -> TinyLlama:
 
 def _list_texts(examples: Sequence[Example]) -> list[str]:
     return list(dict.fromkeys(example.text for example in examples))
+
+
+def _list_codes(examples: Sequence[Example]) -> list[str]:
+    return sorted({code for example in examples for code in example.codes})
 
 
 def _explain_access(name: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 
+
+@functools.cache
 def has_bf16_arithmetic() -> bool:
     """Whether this CPU multiplies bf16 numbers by instructions of its own (AMX, AVX-512 BF16, Arm's BF16)."""
     import torch

@@ -26,7 +26,7 @@ from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError, EngineError, ICDTuneError
 from icd10cm.tabular import Tabular
 from serving.code_texts import read_requests
-from serving.coding.models import CodedCode, CodingRequest, CodingResponse, Span
+from serving.coding.models import CodedCode, CodingRequest, CodingResponse, LongText, Span
 from serving.default_model import describe_model, find_model
 from serving.engines.server_pool import API_KEY_VARIABLE
 
@@ -54,8 +54,10 @@ class CodeSettings(Settings):
     )
     alternatives: int | None = Field(None, ge=0, le=10, description="most alternatives for each code; 3 when left out")
     evidence: bool = Field(True, description="look for the spans that each code comes from")
-    long_text: Literal["whole", "truncate", "sections", "chunks"] | None = Field(
-        None, description="what to do with a text longer than the model reads; chunks when left out"
+    long_text: LongText | None = Field(
+        None,
+        description="what to do with a text longer than the model reads: whole, truncate, sections, or chunks as when left "
+        "out; conditions: read each line, item or sentence by itself, too long or not",
     )
     sex: Literal["F", "M"] | None = Field(None, description="for every text that does not say itself, like the next three")
     age: float | None = Field(None, ge=0, le=150, description="age in years")

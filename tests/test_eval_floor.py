@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.floors.titles import Floor, split_conditions
+from eval.floors.titles import Floor
 from icd10cm import CodeSet
 from serving.engines.base import Generation
 
@@ -48,33 +48,6 @@ def test_answers_do_not_depend_on_the_company(floor: Floor) -> None:
     texts = [f"gout number {number}; asthma" for number in range(300)]
     together = floor.generate(texts)
     assert together[::50] == [floor.generate([text])[0] for text in texts[::50]]
-
-
-@pytest.mark.parametrize(
-    ("text", "conditions"),
-    [
-        ("gout", ["gout"]),
-        ("", [""]),
-        (" ; ", [" ; "]),
-        ("gout; asthma", ["gout", "asthma"]),
-        ("- gout\n- asthma\n", ["gout", "asthma"]),
-        ("* gout\r\n• asthma", ["gout", "asthma"]),
-        ("1. gout\n2) asthma", ["gout", "asthma"]),
-        ("#1 gout #2 asthma", ["gout", "asthma"]),
-        ("Problem list: (1) gout (2) asthma", ["gout", "asthma"]),
-        ("Primary: gout\nSecondary: asthma + CHF", ["gout", "asthma", "CHF"]),
-        ("Gout. Asthma.", ["Gout", "Asthma."]),
-        ("Sepsis due to Escherichia coli [E. coli]", ["Sepsis due to Escherichia coli [E. coli]"]),
-        ("gout, asthma and CHF", ["gout, asthma and CHF"]),
-        ("seen today, hx: gout", ["seen today, hx: gout"]),
-    ],
-)
-def test_split(text: str, conditions: list[str]) -> None:
-    assert split_conditions(text) == conditions
-
-
-def test_no_title_is_split(codes: CodeSet) -> None:
-    assert [code for code in codes.codes if len(split_conditions(codes.title(code))) > 1] == []
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ and 78.5 against 69.9 %; on the reorderings one text of 114 the other way.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,17 +20,12 @@ import numpy as np
 from eval.floors.notes import Hits, answer_note, list_pieces, write_answer
 from icd10cm.codeset import CodeSet
 from serving.engines.base import Generation
+from serving.long_notes import split_conditions
 
 _BATCH = 256
 """Texts compared at a time: 256 x 74,719 similarities are 76 MB."""
 NOTE_THRESHOLD = 0.55
 """Cosine from which a phrase of a note counts: the best of 0.10, 0.15 … 0.95 by micro-F1 on CodiEsp train."""
-_LINE_END = re.compile(r"[;\n\r]+")
-_HEADING = re.compile(r"^[A-Za-z/ ]{1,24}:")
-_MARK = r"(?:\(?\d{1,2}[.)]|#\d{0,2}|[-*\u2022\u2013])\s+"
-_FIRST_MARK = re.compile(_MARK)
-_NEXT_NUMBER = re.compile(r"\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")
-_SIGN_OR_STOP = re.compile(r"\s[+&/]\s|(?<=[a-z)\]])\.\s+(?=[A-Z])")
 
 
 class Floor:
@@ -118,21 +112,3 @@ def answer_conditions(hits: Sequence[Hits], n_ranked: int = 0) -> Generation:
     for code, score in (hit for found in hits for hit in found):
         ranked[code] = max(score, ranked.get(code, 0.0))
     return write_answer([found[0] for found in hits if found], ranked if n_ranked else {})
-
-
-def split_conditions(text: str) -> list[str]:
-    """Return the conditions that a text sets apart, without list markers and headings such as `Dx:`; at least one.
-
-    What sets apart: line ends, semicolons, list markers (`1.` `#2` `-`), sentence ends, and `+`, `&` or `/` between blanks.
-    No title of the release has any of these.
-
-    >>> split_conditions("Dx: 1) CHF 2) T2DM; gout")
-    ['CHF', 'T2DM', 'gout']
-    """
-    conditions = []
-    for line in _LINE_END.split(text):
-        item = _HEADING.sub("", line.strip(), count=1).strip()
-        marked = _FIRST_MARK.match(item)
-        for entry in _NEXT_NUMBER.split(item[marked.end() :]) if marked else [item]:
-            conditions += [condition.strip() for condition in _SIGN_OR_STOP.split(entry) if condition.strip()]
-    return conditions or [text]

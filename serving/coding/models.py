@@ -16,7 +16,7 @@ LONGEST_TEXT = 1_000_000
 Assertion = Literal["affirmed", "negated", "family_history", "history", "uncertain"]
 """How a text speaks of what a span names."""
 
-LongText = Literal["whole", "truncate", "sections", "chunks"]
+LongText = Literal["whole", "truncate", "sections", "chunks", "conditions"]
 
 
 class _Model(BaseModel):
@@ -53,7 +53,8 @@ class CodingRequest(_Model):
     alternatives: int = Field(default=3, ge=0, le=10, description="most alternatives for each code")
     evidence: bool = Field(default=True, description="whether to look for the spans that each code comes from")
     long_text: LongText | None = Field(
-        default=None, description="what to do with a text longer than the model reads; the server's own way when left out"
+        default=None, description="what to do with a text longer than the model reads, or, by `conditions`, with any list of them; the "
+        "server's own way when left out"
     )
 
 

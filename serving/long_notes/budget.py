@@ -13,7 +13,7 @@ def choose_budget(way: str, max_text_tokens: int, checkpoint: Checkpoint | None,
     """Return the most tokens that a text may have.
 
     Args:
-        way: how long texts are cut; nothing is asked of `whole`.
+        way: how long texts are cut; nothing is asked of `whole`, and of `conditions` only where a model is known.
         max_text_tokens: what the user chose; 0 for as much as the model reads.
         checkpoint: the model; None for servers and floors.
         context: tokens that it reads.
@@ -22,7 +22,7 @@ def choose_budget(way: str, max_text_tokens: int, checkpoint: Checkpoint | None,
     Raises:
         ConfigError: nothing says how much a text may have, or the answer leaves no room.
     """
-    if way == "whole" or max_text_tokens:
+    if way == "whole" or max_text_tokens or (way == "conditions" and checkpoint is None):
         return max_text_tokens
     if checkpoint is None:
         raise ConfigError(f"long_text: {way} needs max_text_tokens: a server or a floor does not say how much it reads")

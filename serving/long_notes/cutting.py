@@ -1,4 +1,4 @@
-"""From a long text to texts that fit: the first tokens, the telling sections, or windows that overlap."""
+"""From a long text to texts that fit: the first tokens, the telling sections, windows that overlap, or single conditions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from serving.long_notes.conditions import locate_conditions, strip_span
 from serving.long_notes.sections import SECTIONS, split_sections
 from serving.long_notes.tokens import FindTokens, Spans, build_finder, estimate_tokens
 
-WAYS = ("whole", "truncate", "sections", "chunks")
+WAYS = ("whole", "truncate", "sections", "chunks", "conditions")
 
 _SENTENCE_END = re.compile(r"[.!?;:]?\s*\n|[.!?]\s")
 _LATE_PART = 4
@@ -30,7 +31,7 @@ class Part(NamedTuple):
 
 
 class Cutter:
-    """Cuts texts that have more than so many tokens; shorter ones stay as they are.
+    """Cuts texts that have more than so many tokens; shorter ones stay as they are, but for the way `conditions`.
 
     Attributes:
         n_cut: texts that were cut.
@@ -53,7 +54,7 @@ class Cutter:
         Args:
             way: one of `WAYS`.
             find_tokens: finds the tokens of a text.
-            max_tokens: the most that a part may have.
+            max_tokens: the most that a part may have; for `conditions` 0 is any.
             overlap: tokens that a chunk shares with the one before.
             sections: names of the sections to keep, the most telling first.
             tokens_by: name of what finds tokens, for the run header.
@@ -69,7 +70,10 @@ class Cutter:
     def locate(self, text: str) -> list[Part]:
         """Return the parts of a text to be answered, at least one, and where in the text they stand."""
         parts = [Part(text, ((0, len(text)),))]
-        if self.way != "whole":
+        if self.way == "conditions":
+            parts = self._split_conditions(text)
+            self.n_cut += len(parts) > 1
+        elif self.way != "whole":
             spans = self._find(text)
             if len(spans) > self._max:
                 parts = {"truncate": self._truncate, "sections": self._keep_sections, "chunks": self._split}[self.way](
@@ -87,6 +91,8 @@ class Cutter:
         known = {"way": self.way, "max_text_tokens": self._max, "tokens": self._tokens_by, "n_cut": self.n_cut}
         if self.way == "sections":
             known |= {"sections": list(self._sections), "n_without_sections": self.n_without_sections}
+        if self.way == "conditions":
+            known |= {"n_conditions": self.n_parts, "most_conditions": self.most_parts}
         if self.way == "chunks":
             known |= {"overlap_tokens": self._overlap, "n_chunks": self.n_parts, "most_chunks": self.most_parts}
         return known
@@ -105,13 +111,23 @@ class Cutter:
                 if section.name.lower() == name.lower() and room > 0:
                     tokens = self._find(section.text)
                     length = len(section.text) if len(tokens) <= room else tokens[room - 1][1]
-                    kept[place] = _strip_span(text, section.start, section.start + length)
+                    kept[place] = strip_span(text, section.start, section.start + length)
                     room -= len(tokens)
         if not kept:
             self.n_without_sections += 1
             return self._truncate(text, spans)
         chosen = tuple(kept[place] for place in sorted(kept))
         return [Part("\n".join(text[start:end] for start, end in chosen), chosen)]
+
+    def _split_conditions(self, text: str) -> list[Part]:
+        """Return each condition that the text sets apart; one that is too long in windows."""
+        parts = []
+        for start, end in locate_conditions(text):
+            condition = text[start:end]
+            tokens = self._find(condition) if self._max else []
+            windows = self._split(condition, tokens) if len(tokens) > self._max else [Part(condition, ((0, end - start),))]
+            parts += [Part(one.text, tuple((start + a, start + b) for a, b in one.spans)) for one in windows]
+        return parts
 
     def _split(self, text: str, spans: Spans) -> list[Part]:
         """Return windows of tokens that end with a sentence or a line where there is such an end."""
@@ -123,18 +139,12 @@ class Cutter:
             if stop < len(spans):
                 earliest = start + self._max - self._max // _LATE_PART
                 stop = next((k for k in range(stop, earliest, -1) if _ends_between(ends, spans[k - 1][1], spans[k][0])), stop)
-            begin, end = _strip_span(text, spans[start][0], spans[stop - 1][1])
+            begin, end = strip_span(text, spans[start][0], spans[stop - 1][1])
             if begin < end:
                 parts.append(Part(text[begin:end], ((begin, end),)))
             if stop >= len(spans):
                 return parts
             start = max(stop - self._overlap, start + 1)
-
-
-def _strip_span(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the span without the blanks at its ends."""
-    inside = text[start:end]
-    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
 
 
 def _ends_between(ends: set[int], end_of_token: int, start_of_next: int) -> bool:

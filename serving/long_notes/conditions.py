@@ -1,0 +1,64 @@
+"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas and `and` join stays together."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+Span = tuple[int, int]
+"""Begin and end in characters of the whole text."""
+
+_LINE_END = re.compile(r"[;\n\r]+")
+_HEADING = re.compile(r"[A-Za-z/ ]{1,24}:")
+_MARK = r"(?:\(?\d{1,2}[.)]|#\d{0,2}|[-*\u2022\u2013])\s+"
+_FIRST_MARK = re.compile(_MARK)
+_NEXT_NUMBER = re.compile(r"\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")
+_SIGN_OR_STOP = re.compile(r"\s[+&/]\s|(?<=[a-z)\]])\.\s+(?=[A-Z])")
+
+
+def split_conditions(text: str) -> list[str]:
+    """Return the conditions that a text sets apart, without list markers and headings such as `Dx:`; at least one.
+
+    What sets apart: line ends, semicolons, list markers (`1.` `#2` `-`), sentence ends, and `+`, `&` or `/` between blanks.
+    No title of the release has any of these.
+
+    >>> split_conditions("Dx: 1) CHF 2) T2DM; gout")
+    ['CHF', 'T2DM', 'gout']
+    """
+    return [text[start:end] for start, end in locate_conditions(text)]
+
+
+def locate_conditions(text: str) -> list[Span]:
+    """Return where the conditions stand that `split_conditions` returns; the whole text where it has none."""
+    found = []
+    for line in _cut(text, (0, len(text)), _LINE_END.finditer(text)):
+        start, end = _skip(text, line, _HEADING)
+        item = _skip(text, (start, end), _FIRST_MARK)
+        # without a marker in front, a number between blanks is one of the text
+        numbers = _NEXT_NUMBER.finditer(text, *item) if item[0] > start else ()
+        for entry in _cut(text, item, numbers):
+            found += _cut(text, entry, _SIGN_OR_STOP.finditer(text, *entry))
+    return found or [(0, len(text))]
+
+
+def _skip(text: str, span: Span, pattern: re.Pattern[str]) -> Span:
+    """Return the span without what it begins with where that is of a pattern."""
+    matched = pattern.match(text, *span)
+    return strip_span(text, matched.end(), span[1]) if matched else span
+
+
+def _cut(text: str, span: Span, breaks: Iterable[re.Match[str]]) -> Iterator[Span]:
+    """Yield what stands between breaks, without blanks at the ends; nothing that is blank."""
+    edges = [span[0], *itertools.chain.from_iterable(found.span() for found in breaks), span[1]]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        piece = strip_span(text, start, end)
+        if piece[0] < piece[1]:
+            yield piece
+
+
+def strip_span(text: str, start: int, end: int) -> Span:
+    """Return the span without the blanks at its ends."""
+    inside = text[start:end]
+    begin = start + len(inside) - len(inside.lstrip())
+    return begin, max(begin, start + len(inside.rstrip()))
