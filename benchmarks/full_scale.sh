@@ -11,7 +11,8 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   generate   the data set                                                        OUTPUT/data
   stage1     each code and its title        configs/sft/full_scratch_*_stage1.yaml    OUTPUT/stage1/model
   stage2     the ways people write them     configs/sft/full_scratch_*_stage2.yaml    OUTPUT/stage2/model
-  predict    both stages on the test texts; stage 2 also on validation texts, on texts of its training, and elsewhere
+  predict    both stages on the test texts, lists condition by condition; stage 2 also on whole lists, on validation texts, on
+             texts of its training, and elsewhere
   floor      the nearest title and the search on the same texts, without training
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
@@ -106,7 +107,7 @@ step_predict() {
   predict stage1/test "stage 1" --model "$out/stage1/model"
   require_trained stage2
   local name
-  for name in test validation seen $(list_elsewhere); do
+  for name in test whole validation seen $(list_elsewhere); do
     predict "stage2/$name" "stage 2" --model "$out/stage2/model"
   done
 }
@@ -125,7 +126,7 @@ step_score() {
   [[ -s $out/stage2/validation/predictions.jsonl ]] || fail "no predictions in $out/stage2/validation; run the step predict"
   calibrate stage2
   score stage1/test
-  for name in test seen $(list_elsewhere); do
+  for name in test whole seen $(list_elsewhere); do
     score "stage2/$name" --validation "$out/stage2/validation/predictions.jsonl"
   done
   for floor in "${floors[@]}"; do
@@ -192,12 +193,14 @@ predict() {
     codiesp) chosen=(--data "$CODIESP/test.parquet") ;;
     elsewhere_*) chosen=(--data "$EXTERNAL_DEV/${what#elsewhere_}.jsonl") ;;
     test) chosen=(--data "$out/data/test.parquet" --sample "${SAMPLE:-5000}" --scenarios "${SCENARIOS[@]}") ;;
+    whole) chosen=(--data "$out/data/test.parquet" --sample "${SAMPLE:-5000}" --scenarios multiple) ;;
     validation) chosen=(--data "$out/data/validation.parquet" --sample "${VALIDATION:-1000}" --scenarios "${SCENARIOS[@]}") ;;
     seen) chosen=(--data "$out/data/train.parquet" --sample "${SEEN:-1000}" --scenarios "${SCENARIOS[@]}") ;;
   esac
   if [[ $1 == --model ]]; then
     chosen+=(--engine "$engine")
     [[ $what != codiesp ]] || chosen+=(--long-text chunks --overlap-tokens 16 --max-tokens 64)
+    [[ $what == whole ]] && label="$label, lists read whole" || chosen+=(--by-condition multiple)
     [[ $what != seen ]] || label="$label, texts of its training"
   fi
   boxed "$python" -m eval.predict --config configs/eval/predict_full_scratch.yaml \

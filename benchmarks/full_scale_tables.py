@@ -42,6 +42,8 @@ def list_sections(folder: Path, floors: Sequence[str]) -> Iterator[tuple[str, st
         "Answers with a code that is not billable",
         write_columns(folder, [f"{who}/test" for who in everyone], metric="invalid_rate"),
     )
+    lists = ["stage2/whole", "stage2/test", *(f"{floor}/test" for floor in floors)]
+    yield "By number of codes: lists read whole, and condition by condition", write_columns(folder, lists, by="n_codes")
     yield "Seen and unseen texts", write_columns(folder, ["stage2/seen", "stage2/test"])
     yield (
         "Codes of which training had variants, and codes of which it had the title alone",
@@ -52,7 +54,7 @@ def list_sections(folder: Path, floors: Sequence[str]) -> Iterator[tuple[str, st
         header = read_header(folder / f"union_{floor}" / "test" / "run.json")
         yield f"Stage 2 and {floor} together", write_union(header, floor)
     for name in sorted(path.parent.name for path in folder.glob("stage2/*/scores.json")):
-        if name not in ("test", "validation", "seen"):
+        if name not in ("test", "whole", "validation", "seen"):
             scored = [f"{who}/{name}" for who in everyone[1:]]
             metric = "micro_f1" if name == "codiesp" else None
             yield name.replace("elsewhere_", "").replace("_", " "), write_columns(folder, scored, metric=metric)
@@ -65,9 +67,10 @@ def write_columns(folder: Path, scored: Sequence[str], by: str = "scenario", met
 
 
 def write_union(header: dict[str, Any], floor: str) -> str:
-    """Return what the union brought and what it could bring at most, with its threshold."""
+    """Return what the union brought and what it could bring at most, with its thresholds."""
     table = write_table(header["exact_match"], ["stage 2", floor, "union"])
-    return f"{table}\n\nThe floor answers below a confidence of {header['threshold']:.4f}."
+    single, several = (f"{header[name]:.4f}" for name in ("threshold", "list_threshold"))
+    return f"{table}\n\nThe floor answers below a confidence of {single}, of lists {several}."
 
 
 def write_runs(folder: Path) -> str:

@@ -4,10 +4,10 @@
         --validation outputs/stage2/validation/predictions.jsonl outputs/floor/validation/predictions.jsonl \
         --output outputs/union/predictions.jsonl
 
-The floor answers where the model wrote no code, or a single one with less confidence than a threshold: the one of most exact
-matches on the validation predictions. A list of codes stays the model's, however unsure, since a floor only splits texts that
-plainly set their conditions apart; so does an answer that the floor has none for. Codes have no scores, since those of the two
-are not of one kind; the attribute `answered_by` says whose an answer is. `eval.score` reads the file like any other.
+The floor answers where the model wrote no code, or is less sure than a threshold: one for single codes and one for lists, each
+that of most exact matches on the validation predictions. How sure a list is, is the product over its codes. An answer that the
+floor has none for stays the model's. Codes have no scores, since those of the two are not of one kind; the attribute
+`answered_by` says whose an answer is. `eval.score` reads the file like any other.
 
 *Either right* counts a text as right where one of the two is. Nothing can answer like that: it takes the right codes to choose.
 It is an upper bound for every way of combining the two by choosing.
@@ -51,14 +51,24 @@ class CombineSettings(Settings):
         min_length=2, max_length=2, description="two files of eval.predict for the same examples: a model's, then a floor's"
     )
     validation: list[FilePath] = Field(
-        [], max_length=2, description="the same two for validation examples, to choose the threshold on"
+        [], max_length=2, description="the same two for validation examples, to choose the thresholds on"
     )
     threshold: float | None = Field(None, ge=0, le=1, description="least confidence that keeps the model's code, not chosen")
+    list_threshold: float = Field(
+        0.0, ge=0, le=1, description="with threshold: least confidence that keeps a list of codes; 0 keeps every list"
+    )
     output: Path = Field(Path("union/predictions.jsonl"), description="predictions file to write, in a folder of its own")
     label: str = Field("union", description="short name for reports")
     code_file: FilePath | None = Field(None, description="CMS code file of their release; the embedded release when omitted")
     release: str | None = Field(None, description="name of that release; from the code file's name when omitted")
     dry_run: bool = Field(False, description="read, check and print everything, write nothing")
+
+
+class Thresholds(NamedTuple):
+    """The least confidence, 0 to 1, from which the model's answer counts: of a single code, and of a list."""
+
+    single: float
+    several: float
 
 
 class Pair(NamedTuple):
@@ -69,12 +79,14 @@ class Pair(NamedTuple):
         floor: the floor's.
         confidences: of the model's answers, 0 to 1, shape (n,); 0 where no code was written.
         open: whether the floor may answer instead, boolean, shape (n,).
+        lists: whether the model wrote several codes, boolean, shape (n,).
     """
 
     model: list[Prediction]
     floor: list[Prediction]
     confidences: np.ndarray
     open: np.ndarray
+    lists: np.ndarray
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,17 +102,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     for note in notes:
         say(f"note: {note}")
     pair = build_pair(*runs)
-    threshold = choose_threshold(build_pair(*held)) if settings.threshold is None else settings.threshold
-    combined = combine(pair, threshold)
+    thresholds = (
+        choose_thresholds(build_pair(*held))
+        if settings.threshold is None
+        else Thresholds(settings.threshold, settings.list_threshold)
+    )
+    combined = combine(pair, thresholds)
     figures = compare(pair, combined)
     labels = [str(run.header.get("label")) for run in runs]
     print(write_table(figures, [*labels, settings.label]))
-    print(f"\nthreshold {threshold:.4f}: the floor answers {sum(_is_floors(one) for one in combined):,} of {len(combined):,}")
+    answered = f"the floor answers {sum(map(_is_floors, combined)):,} of {len(combined):,}"
+    print(f"\nthreshold {thresholds.single:.4f}, of lists {thresholds.several:.4f}: {answered}")
     if settings.dry_run:
         say(f"would write {settings.output} and {settings.output.with_name('run.json')}")
         return
     header = build_union_header(settings, runs, held, codes)
-    header |= {"threshold": threshold, "exact_match": figures, "notes": notes}
+    header |= {"threshold": thresholds.single, "list_threshold": thresholds.several}
+    header |= {"exact_match": figures, "notes": notes}
     statuses = [prediction.status for prediction in combined]
     header["counts"] = {"n": len(combined), **{status: statuses.count(status) for status in STATUSES}}
     write_text(settings.output, "".join(map(write_line, combined)))
@@ -112,6 +130,8 @@ def check_settings(settings: CombineSettings) -> None:
     """Refuse settings that do not go together, and a folder that something else wrote. Raises `ConfigError`."""
     if (settings.threshold is None) != (len(settings.validation) == 2):
         raise ConfigError("give either --validation, with the predictions of both for validation examples, or --threshold")
+    if settings.list_threshold and settings.threshold is None:
+        raise ConfigError("--list-threshold goes with --threshold; with --validation both are chosen")
     run = settings.output.with_name("run.json")
     if run.is_file() and (stage := read_header(run).get("stage")) != "eval.combine":
         raise ConfigError(f"{run}: belongs to what {stage} wrote; give --output a folder of its own")
@@ -124,24 +144,35 @@ def build_pair(model: Run, floor: Run) -> Pair:
     if any(scored.score is None for prediction in a for scored in prediction.predicted):
         raise DataError(f"{model.path}: a code has no score, so nobody knows how sure the model was; predict with scores")
     confidences = collect_answers(a, str(model.header.get("score_source") or "logprob")).confidences
-    is_open = [len(one.predicted) < 2 and bool(other.predicted) for one, other in zip(a, b, strict=True)]
-    return Pair(a, b, confidences, np.array(is_open, dtype=bool))
+    is_open = [bool(other.predicted) for other in b]
+    is_list = [len(one.predicted) > 1 for one in a]
+    return Pair(a, b, confidences, np.array(is_open, dtype=bool), np.array(is_list, dtype=bool))
 
 
-def choose_threshold(pair: Pair) -> float:
-    """Return the confidence below which the floor should answer: of most exact matches, the lowest of equally good ones."""
-    gains = (_find_right(pair.floor).astype(int) - _find_right(pair.model))[pair.open]
-    confidences = pair.confidences[pair.open]
-    candidates = np.unique(np.append(confidences, 1.0))
+def choose_thresholds(pair: Pair) -> Thresholds:
+    """Return the confidences below which the floor should answer: of most exact matches, the lowest of equally good ones."""
+    gains = _find_right(pair.floor).astype(int) - _find_right(pair.model)
+    single, several = (
+        _choose_threshold(gains[chosen], pair.confidences[chosen])
+        for chosen in (pair.open & ~pair.lists, pair.open & pair.lists)
+    )
+    return Thresholds(single, several)
+
+
+def _choose_threshold(gains: np.ndarray, confidences: np.ndarray) -> float:
+    """Return the threshold below which the gains add up to most; 0 where nobody gains anything."""
+    candidates = np.unique(np.append(confidences, [0.0, 1.0]))
     order = np.argsort(confidences, kind="stable")
     below = np.searchsorted(confidences[order], candidates)
     totals = np.append(0, np.cumsum(gains[order]))[below]
     return float(candidates[totals.argmax()])
 
 
-def combine(pair: Pair, threshold: float) -> list[Prediction]:
-    """Return whose answer counts where the model's counts from `threshold` on, with the attribute `answered_by`."""
-    taken = pair.open & ((pair.confidences < threshold) | (pair.confidences == 0))
+def combine(pair: Pair, thresholds: Thresholds) -> list[Prediction]:
+    """Return whose answer counts where the model's counts from the thresholds on, with the attribute `answered_by`."""
+    least = np.where(pair.lists, thresholds.several, thresholds.single)
+    is_nothing = np.array([not one.predicted for one in pair.model], dtype=bool)
+    taken = pair.open & ((pair.confidences < least) | is_nothing)
     return [
         _mark(floor, "floor") if is_taken else _mark(model, "model")
         for model, floor, is_taken in zip(pair.model, pair.floor, taken, strict=True)

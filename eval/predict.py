@@ -26,7 +26,7 @@ from data_gen.leaving import check_leaving, find_clinical
 from eval.predicting.answering import FLOORS, answer_missing
 from eval.predicting.merging import merge_predictions
 from eval.predicting.resuming import take_over, write_in_order
-from eval.predicting.selecting import compare_releases, inherit_header, select_examples
+from eval.predicting.selecting import check_scenarios, compare_releases, inherit_header, select_examples
 from eval.predictions import STATUSES, Prediction, build_prediction
 from icd10cm.codeset import CodeSet
 from icd10cm.config import Settings, load_settings
@@ -84,6 +84,9 @@ class PredictSettings(Settings):
         description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows; "
         "conditions: answer each condition that a text plainly sets apart, too long or not",
     )
+    by_condition: list[str] = Field(
+        [], description="scenarios whose texts are answered condition by condition, whatever long_text says; such as multiple"
+    )
     max_text_tokens: NonNegativeInt = Field(0, description="tokens a text may have; 0 for what the checkpoint reads")
     overlap_tokens: NonNegativeInt = Field(64, description="tokens that a chunk shares with the one before")
     sections: list[str] = Field(list(SECTIONS), description="sections to keep, the most telling first")
@@ -116,17 +119,23 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         _check_leaving(settings, examples)
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind not in FLOORS else None
-    cutter = _build_cutter(settings, kind, checkpoint)
+    cutter = _build_cutter(settings, kind, checkpoint, settings.long_text)
+    by_condition = _build_cutter(settings, kind, checkpoint, "conditions") if settings.by_condition else None
     for warning in [*(checkpoint.warnings if checkpoint else ()), *compare_releases(examples, codes, settings.data)]:
         say(f"warning: {warning}")
-    parts = {example.id: cutter.cut(example.text) for example in examples}
+    parts = {
+        example.id: (by_condition if by_condition and example.scenario in settings.by_condition else cutter).cut(example.text)
+        for example in examples
+    }
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
     if settings.dry_run:
-        _describe(settings, kind, examples, counts, cutter)
+        _describe(settings, kind, examples, counts, [cutter, *([by_condition] if by_condition else [])])
         return 0
     header = _build_header(settings, kind, codes, checkpoint)
     header["data_releases"] = sorted({example.release for example in examples if example.release})
     header |= {"long_text": cutter.describe(), **inherit_header(settings.data)}
+    if by_condition:
+        header["long_text"]["by_condition"] = by_condition.describe() | {"scenarios": settings.by_condition}
     finished = take_over(settings.output, header, set(parts), settings.overwrite)
     started = time.monotonic()
     if len(finished) < len(examples):
@@ -159,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 def _choose_kind(settings: PredictSettings) -> str:
     """Return the engine, refusing settings that do not go together."""
+    check_scenarios(settings.by_condition, "by_condition")
     if settings.engine in FLOORS:
         return settings.engine
     kind = choose_engine(settings.engine, settings.model, settings.base_url)
@@ -183,25 +193,28 @@ def _list_urls(settings: PredictSettings) -> list[str]:
     return [settings.base_url] if isinstance(settings.base_url, str) else settings.base_url or []
 
 
-def _build_cutter(settings: PredictSettings, kind: str, checkpoint: Checkpoint | None) -> Cutter:
+def _build_cutter(settings: PredictSettings, kind: str, checkpoint: Checkpoint | None, way: str) -> Cutter:
     context = checkpoint.context if checkpoint else 0
     context = min(context, LONGEST_CONTEXT) if kind == "vllm" else context
-    budget = choose_budget(settings.long_text, settings.max_text_tokens, checkpoint, context, settings.max_tokens)
-    if settings.long_text == "chunks" and 2 * settings.overlap_tokens > budget:
+    budget = choose_budget(way, settings.max_text_tokens, checkpoint, context, settings.max_tokens)
+    if way == "chunks" and 2 * settings.overlap_tokens > budget:
         raise ConfigError(
             f"overlap_tokens: {settings.overlap_tokens} is more than half of a chunk of {budget} tokens; lower it"
         )
     folder = checkpoint.path if checkpoint else None
-    return build_cutter(settings.long_text, budget, settings.overlap_tokens, settings.sections, settings.tokenizer or folder)
+    return build_cutter(way, budget, settings.overlap_tokens, settings.sections, settings.tokenizer or folder)
 
 
-def _describe(settings: PredictSettings, kind: str, examples: Sequence[Example], counts: str, cutter: Cutter) -> None:
+def _describe(
+    settings: PredictSettings, kind: str, examples: Sequence[Example], counts: str, cutters: Sequence[Cutter]
+) -> None:
     """Print what a run would do."""
     print(f"would answer {len(examples):,} examples ({counts}) with {kind}, limited to codes: {settings.constrained}")
     if settings.ranking != "none":
         print(f"would rank {settings.n_ranked} codes by {settings.ranking}, {settings.n_samples} answers a text")
-    if settings.long_text != "whole":
-        print(f"would cut {cutter.n_cut:,} of the texts ({settings.long_text}), so that {cutter.n_parts:,} texts are asked")
+    for cutter in cutters:
+        if cutter.way != "whole":
+            print(f"would cut {cutter.n_cut:,} of the texts ({cutter.way}), so that {cutter.n_parts:,} texts are asked")
     print(f"would write {settings.output} and {settings.output.with_name('run.json')}")
     restricted = inherit_header(settings.data)["restricted"]
     first = f"{examples[0].text[:_SHOWN]!r} -> {', '.join(examples[0].codes)}"

@@ -12,7 +12,8 @@ from eval_cases import predict, write_run
 
 from data_gen.examples import Example, write_examples
 from eval import score
-from eval.combine import ENGINE, Pair, build_pair, choose_threshold, combine, compare, run
+from eval.combine import ENGINE, Pair, Thresholds, build_pair, choose_thresholds, compare, run
+from eval.combine import combine as combine_by
 from eval.predicting.selecting import select_examples
 from eval.predictions import Prediction, ScoredCode, read_predictions
 from eval.reporting.columns import build_columns, find_main
@@ -38,6 +39,19 @@ def pair_up(model: list[Prediction], floor: list[Prediction]) -> Pair:
     return build_pair(*(Run(Path(f"{name}.jsonl"), {}, made, []) for name, made in (("model", model), ("floor", floor))))
 
 
+def combine(pair: Pair, single: float, several: float = 0.0) -> list[Prediction]:
+    return combine_by(pair, Thresholds(single, several))
+
+
+def answer_lists(cases: list[tuple[str, float]]) -> list[Prediction]:
+    """One prediction of two codes a case: `+` right, `-` half right; and how sure each code is, as a probability."""
+    made = []
+    for number, (outcome, confidence) in enumerate(cases):
+        one = predict("I10 J18.9", "I10 J18.9" if outcome == "+" else "I10 E11.9", id=f"list{number}", scenario="multiple")
+        made.append(one._replace(predicted=tuple(ScoredCode(code, math.log(confidence)) for code, _ in one.predicted)))
+    return made
+
+
 def list_right(predictions: list[Prediction]) -> str:
     return "".join("+" if [scored.code for scored in one.predicted] == list(one.codes) else "-" for one in predictions)
 
@@ -54,13 +68,20 @@ def test_the_floor_answers_where_the_model_is_unsure() -> None:
     assert list_right(combine(pair, 0.0)) == "+-++-", "without a code there is nothing to keep"
 
 
-def test_a_list_stays_the_models_and_so_does_what_the_floor_has_nothing_for() -> None:
-    listed = predict("I10 J18.9", "I10 J18.9", id="list", scenario="multiple")
+def test_a_list_is_as_sure_as_its_codes_together_and_has_a_threshold_of_its_own() -> None:
     pair = pair_up(
-        [*answer([("+", 0.1)]), listed._replace(predicted=tuple(ScoredCode(code, -9.0) for code, _ in listed.predicted))],
-        [*answer([("0", 0.9)]), predict("I10 J18.9", "I10", id="list", scenario="multiple")],
+        [*answer([("+", 0.5)]), *answer_lists([("+", 0.9), ("-", 0.5), ("-", 0.4)])],
+        [*answer([("-", 0.9)]), *answer_lists([("-", 0.9), ("+", 0.9), ("+", 0.9)])],
     )
-    assert {dict(one.attributes)["answered_by"] for one in combine(pair, 1.0)} == {"model"}
+    assert list_right(combine(pair, 0.0)) == "+--+", "0 keeps every answer, lists and single codes alike"
+    assert list_right(combine(pair, 0.0, 0.26)) == "++++", "two codes at 0.5 are a list at 0.25"
+    chosen = choose_thresholds(pair)
+    assert chosen.single == 0 and 0.25 < chosen.several <= 0.81
+
+
+def test_what_the_floor_has_nothing_for_stays_the_models() -> None:
+    pair = pair_up(answer([("-", 0.1)]), answer([("0", 0.9)]))
+    assert {dict(one.attributes)["answered_by"] for one in combine(pair, 1.0, 1.0)} == {"model"}
 
 
 def test_the_threshold_gives_the_most_exact_matches_of_all_thresholds() -> None:
@@ -69,7 +90,7 @@ def test_the_threshold_gives_the_most_exact_matches_of_all_thresholds() -> None:
     model = answer([("+" if seeded.random() < one else "-", max(one, 0.01)) for one in sure])
     floor = answer([("+" if seeded.random() < 0.6 else "-", 0.5) for _ in sure])
     pair = pair_up(model, floor)
-    chosen = choose_threshold(pair)
+    chosen = choose_thresholds(pair).single
     totals = {number / 1000: list_right(combine(pair, number / 1000)).count("+") for number in range(1001)}
     assert list_right(combine(pair, chosen)).count("+") == max(totals.values()) > max(totals[0.0], totals[1.0])
     assert 0.4 < chosen < 0.8, "the floor is right 60 times in 100"
@@ -77,7 +98,7 @@ def test_the_threshold_gives_the_most_exact_matches_of_all_thresholds() -> None:
 
 def test_a_floor_that_helps_nobody_is_not_asked() -> None:
     pair = pair_up(answer([("+", 0.2), ("-", 0.3), ("+", 0.9)]), answer([("-", 0.9)] * 3))
-    assert not any(dict(one.attributes)["answered_by"] == "floor" for one in combine(pair, choose_threshold(pair)))
+    assert not any(dict(one.attributes)["answered_by"] == "floor" for one in combine_by(pair, choose_thresholds(pair)))
 
 
 def test_either_right_is_an_upper_bound_and_counts_what_one_of_them_knows() -> None:

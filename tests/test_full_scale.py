@@ -106,7 +106,7 @@ def test_the_whole_chain_on_a_slice(tmp_path: Path) -> None:
         assert json.loads((out / stage / "model" / "run.json").read_text())["steps"] == 80
     for who, names in {
         "stage1": ["test"],
-        "stage2": ["test", "seen", "elsewhere_typed"],
+        "stage2": ["test", "whole", "seen", "elsewhere_typed"],
         "floor": ["test", "elsewhere_typed"],
         "union_floor": ["test", "elsewhere_typed"],
     }.items():
@@ -114,7 +114,7 @@ def test_the_whole_chain_on_a_slice(tmp_path: Path) -> None:
             assert json.loads((out / who / name / "scores.json").read_text())["overall"]["n"], (who, name)
     assert (out / "stage2" / "model" / "calibration.json").is_file() and (out / "report.html").stat().st_size > 10_000
     tables = (out / "results.md").read_text()
-    for part in ("| stage 1 | stage 2 | floor | stage 2 and floor |", "texts of its training", "reordered, ", "### typed",
+    for part in ("| stage 1 | stage 2 | floor | stage 2 and floor |", "texts of its training", "lists read whole", "reordered, ", "### typed",
                  "either right (upper bound)", "### By chapter", "train.parquet"):  # fmt: skip
         assert part in tables, part
     steps = {line.split("\t")[1] for line in (out / "times.tsv").read_text().splitlines()}

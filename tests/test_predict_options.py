@@ -140,6 +140,19 @@ def test_long_texts_are_cut_and_answers_merged(data: Path, random_checkpoint: Pa
     assert read_run(tmp_path / "whole" / "p.jsonl")["long_text"] == {"way": "whole"}
 
 
+def test_some_scenarios_are_answered_condition_by_condition(data: Path, random_checkpoint: Path, tmp_path: Path) -> None:
+    words = ("--model", random_checkpoint, "--max-tokens", 20)
+    plain, parted = tmp_path / "plain" / "p.jsonl", tmp_path / "parted" / "p.jsonl"
+    assert run(data, plain, *words, "--scenarios", "base") == 0
+    assert run(data, parted, *words, "--by-condition", "note") == 0
+    *single, note = read_predictions(parted)
+    assert single == read_predictions(plain), "the others are read whole"
+    assert note.output.count("\n") == 7 and len(note.predicted) > 1
+    known = read_run(parted)["long_text"]
+    assert known["way"] == "whole" and known["by_condition"]["n_conditions"] == 8
+    assert known["by_condition"]["scenarios"] == ["note"]
+
+
 def test_several_servers_answer_parts_too_and_a_list_stands_in_a_config(data: Path, tmp_path: Path) -> None:
     with start_chat() as first, start_chat() as second:
         first.release = second.release = "2026"
@@ -212,6 +225,7 @@ def test_restricted_data_is_marked_and_not_shown(data: Path, tmp_path: Path, cap
         (("--engine", "floor", "--long-text", "chunks", "--max-text-tokens", "50"), "more than half of a chunk"),
         (("--engine", "floor", "--long-text", "chunk"), "'long_text' should be"),
         (("--engine", "floor", "--floor-threshold", "2"), "floor_threshold"),
+        (("--engine", "floor", "--by-condition", "multipel"), "'by_condition': no scenario 'multipel' (did you mean"),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(

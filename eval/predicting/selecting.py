@@ -36,9 +36,7 @@ def select_examples(
         DataError: nothing is left, two examples have the same id, or one has a scenario that does not exist; names rows,
             since an id may be that of a restricted text.
     """
-    for scenario in scenarios:
-        if scenario not in SCENARIOS:
-            raise ConfigError(f"'scenarios': no scenario {scenario!r}{suggest_name(scenario, SCENARIOS)}")
+    check_scenarios(scenarios, "scenarios")
     seen: Counter[str] = Counter()
     selected: dict[str, Example] = {}
     rows: dict[str, int] = {}
@@ -57,6 +55,13 @@ def select_examples(
     if not selected:
         raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
     return _draw_sample(list(selected.values()), sample, seed) if sample else list(selected.values())
+
+
+def check_scenarios(scenarios: Sequence[str], key: str) -> None:
+    """Raise `ConfigError` where one of the scenarios that the setting `key` names does not exist."""
+    for scenario in scenarios:
+        if scenario not in SCENARIOS:
+            raise ConfigError(f"'{key}': no scenario {scenario!r}{suggest_name(scenario, SCENARIOS)}")
 
 
 def compare_releases(examples: Sequence[Example], codes: CodeSet, source: Path) -> list[str]:
