@@ -27,6 +27,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data_gen.examples import read_examples, write_examples
+from icd10cm.processor import has_bf16_arithmetic
 from icd10cm.run_header import write_json
 
 SIZES: dict[str, dict[str, int]] = {
@@ -34,6 +35,7 @@ SIZES: dict[str, dict[str, int]] = {
     "6M": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 4, "num_attention_heads": 5},
     "16M": {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 5, "num_attention_heads": 8},
 }
+SHARED = {"vocab_size": 2048, "category_tokens": True, "max_position_embeddings": 256}
 VARIANTS = (1, 3, 9)
 MIDDLE = ("6M", 3)
 SCENARIOS = ("base", "reordered", "abbreviated", "typo", "paraphrased")
@@ -101,7 +103,8 @@ def write_data(variants: int, settings: argparse.Namespace) -> Path:
     if not (most / "run.json").is_file():
         asked = {name: max(VARIANTS) for name in SCENARIOS[1:]}
         words = ["--train-variants", json.dumps(asked), "--multiple", "{train: 0, validation: 0, test: 0}"]
-        words += ["--note", "{train: 0, validation: 0, test: 0}", "--prefixes", *settings.prefixes, "--output-dir", most]
+        words += ["--note", "{train: 0, validation: 0, test: 0}", "--prior", "{}"]
+        words += ["--prefixes", *settings.prefixes, "--output-dir", most]
         call("data_gen.generate", "--config", "configs/data/full.yaml", *words)
     folder = settings.output / f"data_{variants}"
     if folder == most or (folder / "train.parquet").is_file():
@@ -123,7 +126,7 @@ def train(size: str, data: Path, folder: Path, words: list[str]) -> dict[str, An
     """Return the header of a finished run of `finetune.sft`, with the memory of its process."""
     shape = folder.parent / "model.yaml"
     shape.parent.mkdir(parents=True, exist_ok=True)
-    shape.write_text(yaml.safe_dump({"vocab_size": 2048, "max_position_embeddings": 256, **SIZES[size]}), encoding="utf-8")
+    shape.write_text(yaml.safe_dump({**SHARED, **SIZES[size]}), encoding="utf-8")
     own = [f"--data={data}", f"--output_dir={folder}", f"--from_scratch={shape}", "--config=configs/sft/scaling.yaml"]
     memory = call(
         "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu.yaml", "-m", "finetune.sft", *own, *words
@@ -142,10 +145,11 @@ def call(module: str, *words: object) -> float:
 
 
 def measure_limit() -> float:
-    """Return the operations per second of torch's matrix products in float32, the best of ten."""
+    """Return the operations per second of torch's matrix products in the precision of the training, the best of ten."""
     import torch
 
-    left, right = torch.randn(2048, 1024), torch.randn(1024, 1024)
+    dtype = torch.bfloat16 if has_bf16_arithmetic() else torch.float32
+    left, right = torch.randn(2048, 1024, dtype=dtype), torch.randn(1024, 1024, dtype=dtype)
     best = float("inf")
     for _ in range(10):
         started = time.perf_counter()

@@ -114,8 +114,8 @@ def test_the_whole_chain_on_a_slice(tmp_path: Path) -> None:
             assert json.loads((out / who / name / "scores.json").read_text())["overall"]["n"], (who, name)
     assert (out / "stage2" / "model" / "calibration.json").is_file() and (out / "report.html").stat().st_size > 10_000
     tables = (out / "results.md").read_text()
-    for part in ("| stage 1 | stage 2 | floor | stage 2 and floor |", "texts of its training", "lists read whole", "reordered, ", "### typed",
-                 "either right (upper bound)", "### By chapter", "train.parquet"):  # fmt: skip
+    for part in ("| stage 1 | stage 2 | floor | stage 2 and floor |", "texts of its training", "lists read whole",
+                 "reordered, ", "### typed", "either right (upper bound)", "### By chapter", "train.parquet"):  # fmt: skip
         assert part in tables, part
     steps = {line.split("\t")[1] for line in (out / "times.tsv").read_text().splitlines()}
     assert steps == {"generate", "stage1", "stage2", "predict", "floor", "score", "report"}

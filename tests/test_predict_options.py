@@ -225,7 +225,7 @@ def test_restricted_data_is_marked_and_not_shown(data: Path, tmp_path: Path, cap
         (("--engine", "floor", "--long-text", "chunks", "--max-text-tokens", "50"), "more than half of a chunk"),
         (("--engine", "floor", "--long-text", "chunk"), "'long_text' should be"),
         (("--engine", "floor", "--floor-threshold", "2"), "floor_threshold"),
-        (("--engine", "floor", "--by-condition", "multipel"), "'by_condition': no scenario 'multipel' (did you mean"),
+        (("--engine", "floor", "--by-condition", "multipel"), "'by_condition': no scenario 'multipel', did you mean"),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(

@@ -53,8 +53,9 @@ class CodingRequest(_Model):
     alternatives: int = Field(default=3, ge=0, le=10, description="most alternatives for each code")
     evidence: bool = Field(default=True, description="whether to look for the spans that each code comes from")
     long_text: LongText | None = Field(
-        default=None, description="what to do with a text longer than the model reads, or, by `conditions`, with any list of them; the "
-        "server's own way when left out"
+        default=None,
+        description="what to do with a text longer than the model reads, or, by `conditions`, with any list of them; the "
+        "server's own way when left out",
     )
 
 
