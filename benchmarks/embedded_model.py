@@ -102,8 +102,8 @@ def write_weights(checkpoint: Path, folder: Path) -> None:
         shutil.copyfile(checkpoint / name, folder / name)
     write_json(folder / "config.json", {**read_json(checkpoint / "config.json"), "dtype": "bfloat16", "use_cache": True})
     entry, *words = header["argv"]
-    source = {"source_weights_sha256": hash_file(checkpoint / WEIGHTS)}
-    write_json(folder / "run.json", {**header, **source, "argv": [f"finetune/{Path(entry).name}", *words]})
+    own = {"source_weights_sha256": hash_file(checkpoint / WEIGHTS), "long_text": "conditions"}
+    write_json(folder / "run.json", {**header, **own, "argv": [f"finetune/{Path(entry).name}", *words]})
 
 
 def write_card(header: dict[str, Any], columns: Sequence[Column], sha256: str) -> str:

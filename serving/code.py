@@ -56,8 +56,8 @@ class CodeSettings(Settings):
     evidence: bool = Field(True, description="look for the spans that each code comes from")
     long_text: LongText | None = Field(
         None,
-        description="what to do with a text longer than the model reads: whole, truncate, sections, or chunks as when left "
-        "out; conditions: read each line, item or sentence by itself, too long or not",
+        description="what to do with a text longer than the model reads: whole, truncate, sections or chunks; conditions: "
+        "read each line, item or sentence by itself, too long or not; the model's own way when left out, usually chunks",
     )
     sex: Literal["F", "M"] | None = Field(None, description="for every text that does not say itself, like the next three")
     age: float | None = Field(None, ge=0, le=150, description="age in years")

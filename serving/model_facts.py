@@ -90,6 +90,7 @@ def _describe_model(served: Served, folder: Path) -> dict[str, Any]:
         "engine": served.engine,
         "engine_version": find_version(*_DISTRIBUTIONS.get(served.engine, (served.engine,))),
         "constrained": served.constrained,
+        "long_text": run.get("long_text"),
         "calibration": _read_calibration(folder),
     }
 

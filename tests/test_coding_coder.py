@@ -231,6 +231,23 @@ def test_a_long_text_is_read_in_parts_whose_spans_are_those_of_the_whole(
         ask(upstream.url, lambda coder: coder.code(CodingRequest(text=text), "r"), max_parts=3)
 
 
+def test_lists_are_read_condition_by_condition_where_the_model_says_so(
+    upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "answer", lambda text: ["M10.9"] if "gout" in text else ["I10"])
+    text = "1. gout\n2. hypertension"
+    assert code(upstream.url, text).n_parts == 1, "read whole, as usual"
+    monkeypatch.setattr(upstream, "long_text", "conditions")
+    response = code(upstream.url, text)
+    assert response.n_parts == 2 and [one.code for one in response.codes] == ["M10.9", "I10"]
+    assert [span.text for one in response.codes for span in one.evidence] == ["gout", "hypertension"]
+    assert code(upstream.url, text, long_text="chunks").n_parts == 1, "a request says otherwise"
+    many = "\n".join(f"{number}. gout" for number in range(40))
+    assert ask(upstream.url, lambda coder: coder.code(CodingRequest(text=many), "r"), max_parts=8).n_parts < 8
+    monkeypatch.setattr(upstream, "long_text", "somehow")
+    assert code(upstream.url, text).n_parts == 1, "a way of a later version"
+
+
 def test_a_long_text_is_searched_away_from_the_event_loop(upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
     for name in ("shortlist", "choose"):

@@ -43,6 +43,7 @@ class UpstreamServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.codes = codes or CodeSet.load()
         self.mode, self.delay = "well", 0.0
+        self.long_text: str | None = None
         self.seen: list[str] = []
         self.sent: Counter[str] = Counter()
         self.closing = threading.Event()
@@ -103,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
                 facts = {
                     "sha256": SHA256, "prompt_version": "3", "release": self.server.codes.release, "context": CONTEXT,
                     "max_tokens": 256, "engine": "vllm", "constrained": True, "calibration": None,
+                    "long_text": self.server.long_text,
                 }  # fmt: skip
                 self.reply(200, {"models": {MODEL: facts}, "version": "0.1.0"})
             case _:

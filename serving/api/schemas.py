@@ -185,7 +185,7 @@ class About(_Model):
     )
     threshold: float | None = Field(description="of the first model, where a request gives none; null while it is not known")
     calibrated: bool = Field(description="whether the confidence of the first model was calibrated")
-    long_text: str
+    long_text: str = Field(description="how the first model reads long texts, where a request does not say")
     key_required: bool
     limits: Limits
     openai_routes: bool

@@ -31,8 +31,10 @@ class ApiSettings(Settings):
     code_file: FilePath | None = Field(None, description="CMS code file of the release; the embedded one when empty")
     tabular_file: FilePath | None = Field(None, description="CMS tabular XML of the release; the embedded one when empty")
     threshold: float | None = Field(None, ge=0, le=1, description="least confidence of a code; the model's own when empty")
-    long_text: LongText = Field(
-        "chunks", description="texts longer than the model reads: whole, truncate, sections, chunks; or any list: conditions"
+    long_text: LongText | None = Field(
+        None,
+        description="texts longer than the model reads: whole, truncate, sections, chunks; or any list: conditions. The "
+        "model's own way when empty, usually chunks",
     )
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="largest request")
     max_batch: PositiveInt = Field(100, description="most texts of one batch")

@@ -43,6 +43,7 @@ _SAMPLE = (
     "Hyperkalemia resolved."
 )
 """Asked once of every model, to see how many tokens it makes of a text."""
+_USUAL_WAY: LongText = "chunks"
 _USUAL_RATIO, _USUAL_FRAME = 1.3, 96
 """Tokens for each one estimated, and tokens around a text, where a server does not tell."""
 _KEPT = 0.8
@@ -83,7 +84,7 @@ class Coder:
         codes: CodeSet | None = None,
         tabular: Tabular | None = None,
         threshold: float | None = None,
-        long_text: LongText = "chunks",
+        long_text: LongText | None = None,
         timeout: float = 60.0,
         connections: int = 256,
         at_once: int = 16,
@@ -98,7 +99,8 @@ class Coder:
             codes: the release; the embedded one when None.
             tabular: its tabular list; the embedded one when None.
             threshold: least confidence of a code; that of the model's calibration when None, without one 0.
-            long_text: what to do with texts that are longer than the model reads, where a request does not say.
+            long_text: what to do with texts that are longer than the model reads, where a request does not say; what the model
+                says of itself when None, without that `chunks`.
             timeout: seconds for one request to the model server.
             connections: most requests to it at a time, of all texts together.
             at_once: most requests to it at a time for one text.
@@ -156,6 +158,10 @@ class Coder:
         self._is_stale = False
         return self.facts
 
+    def choose_way(self, card: ModelCard | None, wanted: LongText | None = None) -> LongText:
+        """Return how long texts are read: as a request wants, as this coder was told, as the model says, or as usual."""
+        return wanted or self._long_text or (card.long_text if card else None) or _USUAL_WAY
+
     async def is_ready(self) -> bool:
         """Whether the model server answers now."""
         return await self._backend.is_alive()
@@ -179,7 +185,7 @@ class Coder:
             self._is_stale = True
             raise
         self.n_rejected += answer.n_rejected
-        way = request.long_text or self._long_text
+        way = self.choose_way(card, request.long_text)
         asked = Asked(
             ModelFacts(name=card.name, sha256=card.sha256, prompt_version=card.prompt_version, engine=card.engine),
             card.calibration,
@@ -204,11 +210,14 @@ class Coder:
     async def _answer_text(self, card: ModelCard, request: CodingRequest) -> tuple[list[Part], Answer]:
         """Return the parts that a text was read in, and the answer to it; smaller parts where they prove too long."""
         gauge = await self._find_gauge(card)
-        way, budget = request.long_text or self._long_text, gauge.budget
+        way, budget = self.choose_way(card, request.long_text), gauge.budget
         n_others = MOST_TOKENS if request.alternatives else 0
         while True:
             cutter = Cutter(way, estimate_tokens, budget, overlap=budget // 8)
             parts = await _compute(functools.partial(cutter.locate, request.text), away=len(request.text) > _LONG)
+            if len(parts) > self._max_parts and way == "conditions":
+                way = _USUAL_WAY
+                continue
             if len(parts) > self._max_parts:
                 raise TextTooLongError(
                     f"the text comes to {len(parts)} parts of what the model reads at a time, more than {self._max_parts}; "

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from icd10cm.errors import DataError
 from serving.coding.calibration import CALIBRATION_FILE, Calibration, parse_calibration
+from serving.coding.models import LongText
+from serving.long_notes import WAYS
 
 UNKNOWN_CONTEXT, UNKNOWN_ANSWER = 8192, 512
 """Tokens that a model reads, and that its answer may have, where its server does not say."""
@@ -24,6 +26,7 @@ class ModelCard(NamedTuple):
         max_tokens: most tokens of an answer.
         engine: `vllm` or `transformers`.
         constrained: whether answers hold existing codes only, unless a request says otherwise.
+        long_text: how it wants longer texts and lists to be read, one of `serving.long_notes.WAYS`.
         calibration: of its confidence.
     """
 
@@ -35,6 +38,7 @@ class ModelCard(NamedTuple):
     max_tokens: int = UNKNOWN_ANSWER
     engine: str | None = None
     constrained: bool = False
+    long_text: LongText | None = None
     calibration: Calibration | None = None
 
 
@@ -71,6 +75,7 @@ def read_own_facts(content: Mapping[str, Any]) -> ServerFacts:
             max_tokens=known.get("max_tokens") or UNKNOWN_ANSWER,
             engine=known.get("engine"),
             constrained=bool(known.get("constrained")),
+            long_text=known["long_text"] if known.get("long_text") in WAYS else None,
             calibration=calibration,
         )
     return ServerFacts(models, content.get("version"), tuple(warnings))

@@ -23,13 +23,14 @@ async def show_about(service: Annotated[Service, Depends(get_service)]) -> About
     """Return release, models, threshold and limits. Needs no key."""
     settings = service.settings
     models, threshold, calibrated = await service.describe_models()
+    first = service.coder.facts.models[models[0]] if models else None
     return About(
         version=find_version("icdtune") or "",
         release=service.codes.release,
         models=models,
         threshold=threshold,
         calibrated=calibrated,
-        long_text=settings.long_text,
+        long_text=service.coder.choose_way(first),
         key_required=bool(service.keys),
         limits=Limits(
             max_text_characters=LONGEST_TEXT,
