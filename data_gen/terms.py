@@ -1,4 +1,4 @@
-"""What else a code is called: inclusion terms of the tabular list, and entries of an index of the user's.
+"""What else a code is called: inclusion terms of the tabular list, bare names, and entries of an index of the user's.
 
 A term counts for a code only where it has one meaning: it stands at the code, or at a heading whose codes differ in the
 7th character alone, which is then added in the words of the code's title.
@@ -7,11 +7,12 @@ A term counts for a code only where it has one meaning: it stands at the code, o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_gen.checks import list_meanings
+from data_gen.bare_names import list_bare_names, read_bare_names
+from data_gen.checks import BARE_NAME, list_meanings
 from data_gen.folding import fold_text
 from icd10cm.alphabetic_index import read_index
 from icd10cm.codeset import CodeSet
@@ -33,7 +34,7 @@ class Term(NamedTuple):
 
     Attributes:
         text: as printed, with the encounter where the code has one.
-        source: `rules:inclusion_term` or `rules:index`.
+        source: `rules:inclusion_term`, `rules:index` or `rules:bare_name`.
     """
 
     text: str
@@ -56,12 +57,27 @@ def collect_terms(codeset: CodeSet, tabular: Tabular, index_files: Iterable[Path
         [*((term.text, node) for node, term in printed), *((head.title, code) for code, head in codeset.headings.items())]
     )
     terms: dict[str, dict[str, Term]] = {}
+    for code, term in _list_bare(codeset, printed, at_node):
+        terms.setdefault(code, {}).setdefault(fold_text(term.text), term)
     for node, term in printed:
         if at_node.get(fold_text(term.text)) != node or not _is_phrase(term.text):
             continue
         for code, text in _spread(node, term.text, codeset):
             terms.setdefault(code, {}).setdefault(fold_text(text), Term(text, term.source))
     return {code: tuple(found.values()) for code, found in terms.items()}
+
+
+def _list_bare(codeset: CodeSet, printed: Sequence[tuple[str, Term]], at_node: Mapping[str, str]) -> Iterator[tuple[str, Term]]:
+    """Yield billable code and bare name, if no other code has that name, but for the headings above."""
+    names = [(code, codeset.title(code)) for code in codeset.codes]
+    names += [(node, term.text) for node, term in printed if codeset.is_billable(node) and _is_phrase(term.text)]
+    bare = [(text, code) for code, name in names for text in list_bare_names(name)]
+    bare += [(name, code) for code, name in read_bare_names() if codeset.is_billable(code)]
+    owners = list_meanings(bare)
+    for text, code in bare:
+        other = at_node.get(fold_text(text), code)
+        if owners[fold_text(text)] == code and other and code.startswith(other):
+            yield code, Term(text, BARE_NAME)
 
 
 def _is_phrase(text: str) -> bool:

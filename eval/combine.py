@@ -40,7 +40,7 @@ from icd10cm.run_header import build_header, read_header, write_json, write_text
 
 ENGINE = "union"
 _PASSED_ON = ("data", "restricted", "corpus", "data_header", "data_releases", "model_release", "long_text")
-_CHOSEN_BY = ("scenarios", "limit", "sample", "seed")
+_CHOSEN_BY = ("scenarios", "limit", "sample", "sample_of", "seed")
 """Keys of a header that say what was answered, and settings that say which examples of it."""
 
 

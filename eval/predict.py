@@ -69,6 +69,9 @@ class PredictSettings(Settings):
     scenarios: list[str] = Field([], description=f"only these of {', '.join(SCENARIOS)}; all when empty")
     limit: NonNegativeInt = Field(0, description="only the first examples of each scenario; 0 for all")
     sample: NonNegativeInt = Field(0, description="only so many examples of each scenario, drawn from all of it; 0 for all")
+    sample_of: dict[str, PositiveInt] = Field(
+        {}, description="other numbers for some scenarios, such as {multiple: 1000}: texts of many codes take as long as many"
+    )
     label: str = Field("", description="short name for reports, such as `stage 2`; the model's when empty")
     ranking: Literal["none", "beam", "sampling"] = Field(
         "none", description="rank codes by a beam search (transformers) or by answers drawn; floors rank for either"
@@ -113,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """Predict, or go on with an interrupted run."""
     settings = load_settings(PredictSettings, argv, doc=__doc__ or "", prog="python -m eval.predict")
     kind = _choose_kind(settings)
-    chosen = (settings.scenarios, settings.limit, settings.data, settings.sample, settings.seed)
+    chosen = (settings.scenarios, settings.limit, settings.data, settings.sample, settings.seed, settings.sample_of)
     examples = select_examples(read_examples(settings.data), *chosen)
     if kind == "endpoint":
         _check_leaving(settings, examples)
@@ -169,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 def _choose_kind(settings: PredictSettings) -> str:
     """Return the engine, refusing settings that do not go together."""
     check_scenarios(settings.by_condition, "by_condition")
+    check_scenarios(list(settings.sample_of), "sample_of")
     if settings.engine in FLOORS:
         return settings.engine
     kind = choose_engine(settings.engine, settings.model, settings.base_url)

@@ -91,6 +91,8 @@ def test_a_sample_is_drawn_from_the_whole_and_the_same_for_the_same_seed() -> No
     small, large = draw(400), draw(800)
     assert Counter(name[:4] for name in small) == {"typo": 400, "base": 5} and len(large) == 805
     assert set(small) < set(large) and draw(400) == small != draw(400, seed=1)
+    fewer = select_examples(rows, [], 0, Path("data"), 400, 0, {"base": 2})
+    assert Counter(row.scenario for row in fewer) == {"typo": 400, "base": 2}
     quarters = Counter(places[name] // 1000 for name in small if name.startswith("typo"))
     assert min(quarters[quarter] for quarter in range(4)) >= 70, "codes of every part of the book"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ _INHERITED = ("restricted", "corpus", "release")
 
 
 def select_examples(
-    examples: Sequence[Example], scenarios: Sequence[str], limit: int, source: Path, sample: int = 0, seed: int = 0
+    examples: Sequence[Example],
+    scenarios: Sequence[str],
+    limit: int,
+    source: Path,
+    sample: int = 0,
+    seed: int = 0,
+    sample_of: Mapping[str, int] | None = None,
 ) -> list[Example]:
     """Return the examples to answer, in the order of the data.
 
@@ -30,6 +36,7 @@ def select_examples(
         source: where they are from, for errors.
         sample: so many of each scenario, drawn from all of it; 0 for all. A smaller sample is part of a larger one.
         seed: of the sample.
+        sample_of: another number than `sample` for some scenarios.
 
     Raises:
         ConfigError: a scenario does not exist.
@@ -54,7 +61,8 @@ def select_examples(
         selected[example.id], rows[example.id] = example, row
     if not selected:
         raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
-    return _draw_sample(list(selected.values()), sample, seed) if sample else list(selected.values())
+    rows = list(selected.values())
+    return _draw_sample(rows, sample, seed, sample_of or {}) if sample or sample_of else rows
 
 
 def check_scenarios(scenarios: Sequence[str], key: str) -> None:
@@ -90,12 +98,12 @@ def inherit_header(data: Path) -> dict[str, Any]:
     return {"restricted": is_restricted(data), "corpus": found.get("corpus"), "data_header": found}
 
 
-def _draw_sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
-    """Return `size` examples of each scenario, those of the lowest hashes of seed and id, in their order."""
+def _draw_sample(examples: Sequence[Example], size: int, seed: int, size_of: Mapping[str, int]) -> list[Example]:
+    """Return `size` examples of each scenario, or what `size_of` says: those of the lowest hashes, in their order."""
     hashes = {example.id: hashlib.sha256(f"{seed} {example.id}".encode()).digest() for example in examples}
     drawn = {
         example.id
-        for group in group_by_scenario(examples).values()
-        for example in sorted(group, key=lambda example: hashes[example.id])[:size]
+        for scenario, group in group_by_scenario(examples).items()
+        for example in sorted(group, key=lambda example: hashes[example.id])[: size_of.get(scenario, size) or None]
     }
     return [example for example in examples if example.id in drawn]

@@ -134,8 +134,9 @@ def show(header: Header, value: str) -> str:
 
 def _compare(header: Header, predictions: Sequence[Prediction], examples: Sequence[Example], path: Path, source: Path) -> None:
     chosen = header.get("settings", {})
-    sample, seed = chosen.get("sample") or 0, chosen.get("seed") or 0
-    selected = select_examples(examples, chosen.get("scenarios") or [], chosen.get("limit") or 0, source, sample, seed)
+    scenarios, limit = chosen.get("scenarios") or [], chosen.get("limit") or 0
+    sample, seed, sample_of = chosen.get("sample") or 0, chosen.get("seed") or 0, chosen.get("sample_of")
+    selected = select_examples(examples, scenarios, limit, source, sample, seed, sample_of)
     known, wanted = {example.id: example for example in examples}, {example.id for example in selected}
     advice = "run the same eval.predict command again"
     for number, prediction in enumerate(predictions, 1):
