@@ -194,8 +194,8 @@ predict() {
     elsewhere_*) chosen=(--data "$EXTERNAL_DEV/${what#elsewhere_}.jsonl") ;;
     test) chosen=(--data "$out/data/test.parquet" --sample "${SAMPLE:-5000}" --scenarios "${SCENARIOS[@]}") ;;
     whole) chosen=(--data "$out/data/test.parquet" --sample "${SAMPLE:-5000}" --scenarios multiple) ;;
-    validation) chosen=(--data "$out/data/validation.parquet" --sample "${VALIDATION:-1000}" --scenarios "${SCENARIOS[@]}") ;;
-    seen) chosen=(--data "$out/data/train.parquet" --sample "${SEEN:-1000}" --scenarios "${SCENARIOS[@]}") ;;
+    validation) chosen=(--data "$out/data/validation.parquet" --sample "${VALIDATION:-1000}" --sample-of "{multiple: ${VALIDATION:-1000}}" --scenarios "${SCENARIOS[@]}") ;;
+    seen) chosen=(--data "$out/data/train.parquet" --sample "${SEEN:-1000}" --sample-of "{multiple: ${SEEN:-1000}}" --scenarios "${SCENARIOS[@]}") ;;
   esac
   if [[ $1 == --model ]]; then
     chosen+=(--engine "$engine")

@@ -61,8 +61,8 @@ def select_examples(
         selected[example.id], rows[example.id] = example, row
     if not selected:
         raise DataError(f"{source}: holds no example" + (f" of {', '.join(scenarios)}" if scenarios else ""))
-    rows = list(selected.values())
-    return _draw_sample(rows, sample, seed, sample_of or {}) if sample or sample_of else rows
+    chosen = list(selected.values())
+    return _draw_sample(chosen, sample, seed, sample_of or {}) if sample or sample_of else chosen
 
 
 def check_scenarios(scenarios: Sequence[str], key: str) -> None:

@@ -31,7 +31,7 @@ def split_conditions(text: str) -> list[str]:
 
 def locate_conditions(text: str) -> list[Span]:
     """Return where the conditions stand that `split_conditions` returns; the whole text where it has none."""
-    found = []
+    found: list[Span] = []
     for line in _cut(text, (0, len(text)), _LINE_END.finditer(text)):
         start, end = _skip(text, line, _HEADING)
         item = _skip(text, (start, end), _FIRST_MARK)
