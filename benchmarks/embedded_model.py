@@ -53,8 +53,8 @@ with 95 % intervals. The other columns need no training. Every table: `docs/resu
 
 ## Training
 
-Two stages on two CPU cores, `benchmarks/full_scale.sh cpu`. This is stage 2, {steps} steps, commit {commit}{after}; settings and
-hashes are in `run.json`. `calibration.json` was fitted on validation texts with these weights.
+Two stages on two CPU cores, `benchmarks/full_scale.sh cpu`. This is stage 2, {steps} steps, commit {commit}{after};
+settings and hashes are in `run.json`. `calibration.json` was fitted on validation texts with these weights.
 
 Weights: MIT, like the project. ICD-10-CM is in the public domain (CMS and NCHS).
 """
