@@ -200,9 +200,9 @@ predict() {
   if [[ $1 == --model ]]; then
     chosen+=(--engine "$engine")
     [[ $what != codiesp ]] || chosen+=(--long-text chunks --overlap-tokens 16 --max-tokens 64)
-    [[ $what == whole ]] && label="$label, lists read whole" || chosen+=(--by-condition multiple)
     [[ $what != seen ]] || label="$label, texts of its training"
   fi
+  [[ $what == whole ]] && label="$label, lists read whole" || chosen+=(--by-condition multiple)
   boxed "$python" -m eval.predict --config configs/eval/predict_full_scratch.yaml \
     --output "$folder/predictions.jsonl" --label "$label" "$@" "${chosen[@]}" ${PREDICT:-}
 }

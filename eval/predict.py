@@ -36,7 +36,7 @@ from icd10cm.run_header import build_header, write_json
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.engines import Alternatives, Engine, Generation, build_engine, check_alternatives, choose_engine, compare_release
 from serving.engines.vllm_engine import LONGEST_CONTEXT
-from serving.long_notes import SECTIONS, Cutter, build_cutter
+from serving.long_notes import SECTIONS, Cutter, build_cutter, split_conditions
 from serving.long_notes.budget import choose_budget
 
 _SHOWN = 300
@@ -88,7 +88,9 @@ class PredictSettings(Settings):
         "conditions: answer each condition that a text plainly sets apart, too long or not",
     )
     by_condition: list[str] = Field(
-        [], description="scenarios whose texts are answered condition by condition, whatever long_text says; such as multiple"
+        [],
+        description="scenarios whose texts are answered condition by condition, whatever long_text says; such as multiple. "
+        "Floors, which else split every text, then split these alone",
     )
     max_text_tokens: NonNegativeInt = Field(0, description="tokens a text may have; 0 for what the checkpoint reads")
     overlap_tokens: NonNegativeInt = Field(64, description="tokens that a chunk shares with the one before")
@@ -262,7 +264,9 @@ def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples
         candidates = None if settings.floor_codes == "all" else sorted({code for example in known for code in example.codes})
         n_ranked = 0 if settings.ranking == "none" else settings.n_ranked
         build = Floor if kind == "floor" else SearchFloor
-        return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold)
+        # the texts of by_condition come cut, and a floor must not read the others in another way than models do
+        split = (lambda text: [text]) if settings.by_condition else split_conditions
+        return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold, split=split)
     return build_engine(
         kind,
         model=settings.model,

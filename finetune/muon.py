@@ -11,8 +11,9 @@ its step, so that rare directions, such as a code that is seen once an epoch, le
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -25,6 +26,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _MOMENTUM = 0.95
 _MATCHES_ADAMW = 0.2
+_NUMBERS_TOGETHER = 2**24
 
 
 class MuonAdamW(torch.optim.AdamW):
@@ -41,40 +43,54 @@ class MuonAdamW(torch.optim.AdamW):
             self.param_groups = groups
         for group in groups:
             if group["muon"]:
-                for weight in group["params"]:
-                    if weight.grad is not None:
-                        self._step_matrix(weight, weight.grad, group["lr"], group["weight_decay"])
+                self._step_matrices(group)
         return loss
 
-    def _step_matrix(self, weight: torch.Tensor, gradient: torch.Tensor, learning_rate: float, weight_decay: float) -> None:
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        """Step the matrices of a group, those of one shape together."""
+        alike: defaultdict[tuple[int, ...], list[torch.Tensor]] = defaultdict(list)
+        for weight in group["params"]:
+            if weight.grad is not None:
+                alike[tuple(weight.shape)].append(weight)
+        for shape, weights in alike.items():
+            size = max(1, _NUMBERS_TOGETHER // math.prod(shape))
+            length = group["lr"] * _MATCHES_ADAMW * math.sqrt(max(shape))
+            for first in range(0, len(weights), size):
+                together = weights[first : first + size]
+                directions = orthogonalize(torch.stack([self._follow_momentum(weight) for weight in together]))
+                for weight, direction in zip(together, directions, strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(direction, alpha=-length)
+
+    def _follow_momentum(self, weight: torch.Tensor) -> torch.Tensor:
+        gradient = cast(torch.Tensor, weight.grad)
         state = self.state[weight]
         if not state:
             # AdamW's reader of a saved state wants a step in every entry
             state |= {"step": torch.tensor(0.0), "momentum": torch.zeros_like(weight)}
         state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-        direction = orthogonalize(gradient.lerp(momentum, _MOMENTUM))
-        weight.mul_(1 - learning_rate * weight_decay)
-        weight.add_(direction, alpha=-learning_rate * _MATCHES_ADAMW * math.sqrt(max(weight.shape)))
+        return gradient.lerp(momentum, _MOMENTUM)
 
 
-def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    """Return about the nearest orthogonal matrix: singular values between 0.6 and 1.2, by a quintic Newton-Schulz iteration.
+def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
+    """Return about the nearest orthogonal matrix of each: singular values between 0.6 and 1.2, by a quintic Newton-Schulz
+    iteration.
 
     Args:
-        matrix: of shape (rows, columns).
+        matrices: of shape (matrices, rows, columns).
 
     Source: https://kellerjordan.github.io/posts/muon/, whose coefficients these are.
     """
     a, b, c = _COEFFICIENTS
-    work = matrix.float() if matrix.device.type == "cpu" and not has_bf16_arithmetic() else matrix.bfloat16()
-    is_tall = matrix.size(0) > matrix.size(1)
-    work = work.T if is_tall else work
-    work = work / work.norm().clamp(min=1e-7)
+    work = matrices.float() if matrices.device.type == "cpu" and not has_bf16_arithmetic() else matrices.bfloat16()
+    is_tall = matrices.size(-2) > matrices.size(-1)
+    work = work.mT.contiguous() if is_tall else work
+    work = work / work.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_ITERATIONS):
-        gram = work @ work.T
-        work = torch.addmm(work, torch.addmm(gram, gram, gram, beta=b, alpha=c), work, beta=a)
-    return (work.T if is_tall else work).to(matrix.dtype)
+        gram = work @ work.mT
+        work = torch.baddbmm(work, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), work, beta=a)
+    return (work.mT if is_tall else work).to(matrices.dtype)
 
 
 def plan_muon(args: TrainingArguments) -> tuple[Any, dict[str, Any]]:

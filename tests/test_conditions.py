@@ -29,6 +29,9 @@ from serving.long_notes.tokens import estimate_tokens
         ("Gout. Asthma.", ["Gout", "Asthma."]),
         ("Sepsis due to Escherichia coli [E. coli]", ["Sepsis due to Escherichia coli [E. coli]"]),
         ("gout, asthma and CHF", ["gout, asthma and CHF"]),
+        ("- bladder cancer; trigone\n- skin & subq abscess", ["bladder cancer; trigone", "skin & subq abscess"]),
+        ("1) gout; 2) asthma;", ["gout", "asthma"]),
+        ("gout; asthma. Worse", ["gout", "asthma. Worse"]),
         ("seen today, hx: gout", ["seen today, hx: gout"]),
     ],
 )

@@ -179,9 +179,21 @@ def test_what_does_not_go_together_is_refused(
         (output, swapped, "engine"),
         (output, ["--validation", str(files["stage 2 test"]), str(beside)], "judged on"),
         (beside, ["--threshold", "0.5"], "folder of its own"),
+        (output, ["--validation", *swapped[1:], "--list-threshold", "0.5"], "--list-threshold goes with --threshold"),
     ):
         assert combine_files(files, target, *words) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert part in line, line
     assert not output.exists()
     assert combine_files(files, output, "--threshold", "1", "--dry-run") == 0 and not output.exists()
+
+
+def test_lists_have_a_threshold_of_their_own_by_flag(files: dict[str, Path], tmp_path: Path) -> None:
+    lists = answer_lists([("-", 0.5), ("+", 0.9)])
+    floors = [one._replace(predicted=(ScoredCode(RIGHT, 0.9),)) for one in lists]
+    files["stage 2 test"] = write_run(tmp_path / "lists", lists, label="stage 2", score_source="logprob")
+    files["floor test"] = write_run(tmp_path / "floor", floors, label="floor", engine="floor", score_source="cosine")
+    output = tmp_path / "union" / "predictions.jsonl"
+    assert combine_files(files, output, "--threshold", "0", "--list-threshold", "0.26") == 0
+    assert [dict(one.attributes)["answered_by"] for one in read_predictions(output)] == ["floor", "model"]
+    assert read_header(output.with_name("run.json"))["list_threshold"] == 0.26

@@ -37,10 +37,19 @@ def learn(model: torch.nn.Module, optimizer: torch.optim.Optimizer, n_steps: int
 
 @pytest.mark.parametrize("shape", [(40, 40), (96, 32), (32, 96)])
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
-    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 1e-4
-    values = torch.linalg.svdvals(orthogonalize(matrix))
+    matrices = torch.randn((3, *shape), generator=torch.Generator().manual_seed(1)) * torch.tensor([1e-4, 1.0, 100.0])[:, None, None]
+    values = torch.linalg.svdvals(orthogonalize(matrices))
     assert float(values.min()) > 0.6
     assert float(values.max()) < 1.25
+
+
+def test_matrices_of_one_shape_step_together_as_alone(llama: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, alone = copy.deepcopy(llama), copy.deepcopy(llama)
+    learn(together, build_muon(together, **SETTINGS), 3, seed=4)
+    monkeypatch.setattr("finetune.muon._NUMBERS_TOGETHER", 1)
+    learn(alone, build_muon(alone, **SETTINGS), 3, seed=4)
+    for left, right in zip(together.parameters(), alone.parameters(), strict=True):
+        assert torch.allclose(left, right, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (96, 32), (32, 96)])

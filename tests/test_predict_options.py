@@ -155,6 +155,18 @@ def test_some_scenarios_are_answered_condition_by_condition(data: Path, random_c
     assert known["by_condition"]["scenarios"] == ["note"]
 
 
+@pytest.mark.parametrize("floor", ["floor", "search"])
+def test_a_floor_splits_only_what_models_split(floor: str, tmp_path: Path) -> None:
+    text, output = "bladder cancer; trigone; gout", tmp_path / "out" / "p.jsonl"
+    rows = [Example(name, name, text, ("C67.0",), "test", "own", "2026") for name in ("reordered", "multiple")]
+    write_examples(tmp_path / "data.parquet", rows)
+    numbers = {}
+    for words in ([], ["--by-condition", "multiple"]):
+        assert run(tmp_path / "data.parquet", output, "--engine", floor, "--overwrite", *words) == 0
+        numbers[bool(words)] = [len(one.predicted) for one in read_predictions(output)]
+    assert numbers == {False: [3, 3], True: [1, 3]}
+
+
 def test_several_servers_answer_parts_too_and_a_list_stands_in_a_config(data: Path, tmp_path: Path) -> None:
     with start_chat() as first, start_chat() as second:
         first.release = second.release = "2026"

@@ -8,7 +8,7 @@ holds them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eval.floors.notes import answer_note
 from eval.floors.titles import answer_conditions
@@ -37,6 +37,7 @@ class SearchFloor:
         *,
         n_ranked: int = 0,
         threshold: float | None = None,
+        split: Callable[[str], list[str]] = split_conditions,
     ):
         """Open or make the index.
 
@@ -46,9 +47,10 @@ class SearchFloor:
             progress: whether to show a bar on stderr.
             n_ranked: how many hits to rank for each text; 0 for none.
             threshold: score from which a hit for a phrase of a note counts; `NOTE_THRESHOLD` when None.
+            split: makes conditions of a text that is no note.
         """
         self._index = SearchIndex.load(codes if candidates is None else _keep(codes, candidates))
-        self._progress, self._n_ranked = progress, n_ranked
+        self._progress, self._n_ranked, self._split = progress, n_ranked, split
         self._threshold = NOTE_THRESHOLD if threshold is None else threshold
 
     def generate(self, texts: Sequence[str], notes: Sequence[bool] = ()) -> list[Generation]:
@@ -67,7 +69,7 @@ class SearchFloor:
             if note:
                 answers.append(answer_note(text, find, self._threshold, self._n_ranked))
             else:
-                answers.append(answer_conditions([find(condition) for condition in split_conditions(text)], self._n_ranked))
+                answers.append(answer_conditions([find(condition) for condition in self._split(text)], self._n_ranked))
         return answers
 
     def _find(self, piece: str) -> list[tuple[str, float]]:

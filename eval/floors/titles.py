@@ -12,7 +12,7 @@ and 78.5 against 69.9 %; on the reorderings one text of 114 the other way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Floor:
         *,
         n_ranked: int = 0,
         threshold: float | None = None,
+        split: Callable[[str], list[str]] = split_conditions,
     ):
         """Fit the n-grams of the titles.
 
@@ -55,12 +56,13 @@ class Floor:
             progress: whether to show a bar on stderr.
             n_ranked: how many of the nearest titles to rank for each text; 0 for none.
             threshold: cosine from which a phrase of a note counts; `NOTE_THRESHOLD` when None.
+            split: makes conditions of a text that is no note.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from tqdm import tqdm
 
         self._codes = tuple(codes.codes if candidates is None else candidates)
-        self._progress, self._n_ranked = progress, n_ranked
+        self._progress, self._n_ranked, self._split = progress, n_ranked, split
         self._threshold = NOTE_THRESHOLD if threshold is None else threshold
         self._vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
         titles = tqdm([codes.title(code) for code in self._codes], desc="titles", unit="title", disable=not progress)
@@ -74,7 +76,7 @@ class Floor:
             notes: which of them are notes; none when empty.
         """
         are_notes = notes or [False] * len(texts)
-        pieces = [list_pieces(t) if note else split_conditions(t) for t, note in zip(texts, are_notes, strict=True)]
+        pieces = [list_pieces(t) if note else self._split(t) for t, note in zip(texts, are_notes, strict=True)]
         nearest = self._find_nearest(list(dict.fromkeys(piece for several in pieces for piece in several)))
         return [
             answer_note(text, nearest.__getitem__, self._threshold, self._n_ranked)

@@ -1,4 +1,4 @@
-"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas and `and` join stays together."""
+"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas, `and` and `&` join stays together."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from collections.abc import Iterable, Iterator
 Span = tuple[int, int]
 """Begin and end in characters of the whole text."""
 
-_LINE_END = re.compile(r"[;\n\r]+")
+_LINE_END = re.compile(r"[\n\r]+")
+_SEMICOLON = re.compile(r";+")
 _HEADING = re.compile(r"[A-Za-z/ ]{1,24}:")
 _MARK = r"(?:\(?\d{1,2}[.)]|#\d{0,2}|[-*\u2022\u2013])\s+"
 _FIRST_MARK = re.compile(_MARK)
-_NEXT_NUMBER = re.compile(r"\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")
-_SIGN_OR_STOP = re.compile(r"\s[+&/]\s|(?<=[a-z)\]])\.\s+(?=[A-Z])")
+_NEXT_NUMBER = re.compile(r"[;,]?\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")
+_SIGN_OR_STOP = re.compile(r"\s[+/]\s|(?<=[a-z)\]])\.\s+(?=[A-Z])")
 
 
 def split_conditions(text: str) -> list[str]:
     """Return the conditions that a text sets apart, without list markers and headings such as `Dx:`; at least one.
 
-    What sets apart: line ends, semicolons, list markers (`1.` `#2` `-`), sentence ends, and `+`, `&` or `/` between blanks.
-    No title of the release has any of these.
+    What sets apart: line ends; in a line the first of these that it has: list markers (`1.` `#2` `-`), semicolons, sentence
+    ends and `+` or `/` between blanks. A semicolon in an item that has its marker belongs to it. No title of the release has
+    any of these.
 
-    >>> split_conditions("Dx: 1) CHF 2) T2DM; gout")
-    ['CHF', 'T2DM', 'gout']
+    >>> split_conditions("Dx: 1) CHF 2) bladder cancer; trigone")
+    ['CHF', 'bladder cancer; trigone']
     """
     return [text[start:end] for start, end in locate_conditions(text)]
 
@@ -32,13 +34,13 @@ def split_conditions(text: str) -> list[str]:
 def locate_conditions(text: str) -> list[Span]:
     """Return where the conditions stand that `split_conditions` returns; the whole text where it has none."""
     found: list[Span] = []
-    for line in _cut(text, (0, len(text)), _LINE_END.finditer(text)):
-        start, end = _skip(text, line, _HEADING)
+    for first, last in _cut(text, (0, len(text)), _LINE_END.finditer(text)):
+        start, end = _skip(text, (first, first + len(text[first:last].rstrip("; "))), _HEADING)
         item = _skip(text, (start, end), _FIRST_MARK)
-        # without a marker in front, a number between blanks is one of the text
-        numbers = _NEXT_NUMBER.finditer(text, *item) if item[0] > start else ()
-        for entry in _cut(text, item, numbers):
-            found += _cut(text, entry, _SIGN_OR_STOP.finditer(text, *entry))
+        if item[0] > start:
+            found += _cut(text, item, _NEXT_NUMBER.finditer(text, *item))
+        else:
+            found += _cut(text, item, list(_SEMICOLON.finditer(text, *item)) or _SIGN_OR_STOP.finditer(text, *item))
     return found or [(0, len(text))]
 
 
