@@ -6,7 +6,8 @@
 Every run learns titles and variants of the same codes in the same number of steps with the same batches and learning rate, and
 answers the same texts. Sizes are compared at three variants per code and variation, numbers of variants at the middle size,
 steps by what each run answers on its way. Tokens per second are those of training without its evaluations; the share of the
-hardware's limit is six operations for each weight and token beside what torch's matrix products reach just before.
+hardware's limit is six operations for each weight and token beside what torch's matrix products reach just before; phrases
+per second are those of `eval.predict` with its start.
 `scaling.json` and `scaling.png` are written to the output folder, the tables to standard output.
 """
 
@@ -33,7 +34,7 @@ from icd10cm.run_header import write_json
 SIZES: dict[str, dict[str, int]] = {
     "2M": {"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 3, "num_attention_heads": 3},
     "6M": {"hidden_size": 320, "intermediate_size": 960, "num_hidden_layers": 4, "num_attention_heads": 5},
-    "16M": {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 5, "num_attention_heads": 8},
+    "18M": {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 5, "num_attention_heads": 8},
 }
 SHARED = {"vocab_size": 2048, "category_tokens": True, "max_position_embeddings": 256}
 VARIANTS = (1, 3, 9)
@@ -50,8 +51,8 @@ def main() -> None:
     parser.add_argument("--prefixes", nargs="+", default=["E"], help="codes to learn, by how they begin (default: E)")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--variants", nargs="+", type=int, choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--steps", type=int, default=800, help="steps of 64 rows (default: 800)")
-    parser.add_argument("--sample", type=int, default=300, help="texts of each scenario to answer (default: 300)")
+    parser.add_argument("--steps", type=int, default=500, help="steps of 64 rows (default: 500)")
+    parser.add_argument("--sample", type=int, default=200, help="texts of each scenario to answer (default: 200)")
     settings = parser.parse_args()
     size, variants = MIDDLE
     pairs = {(name, variants) for name in settings.sizes} | {(size, number) for number in settings.variants}
@@ -181,6 +182,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     by_size, by_variants, by_steps = figure.subplots(1, 3)
     sizes = sorted((run for run in found if run["variants"] == MIDDLE[1]), key=lambda run: run["n_parameters"])
     numbers = sorted((run for run in found if run["size"] == MIDDLE[0]), key=lambda run: run["variants"])
+    lowest = min(100 * run["exact_match"][name] for run in found for name in SCENARIOS)
     for name in SCENARIOS:
         by_size.plot([r["n_parameters"] / 1e6 for r in sizes], [100 * r["exact_match"][name] for r in sizes], "o-", label=name)
         by_variants.plot([r["variants"] for r in numbers], [100 * r["exact_match"][name] for r in numbers], "o-", label=name)
@@ -188,10 +190,12 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         steps, shares = zip(*run["on_the_way"], strict=True)
         by_steps.plot(steps, [100 * share for share in shares], "o-", label=f"{run['n_parameters'] / 1e6:.1f} M weights")
     by_size.set(xscale="log", xlabel="weights, millions", ylabel="exact match, %")
-    by_variants.set(xlabel="variants per code and variation")
+    by_size.set_xticks([run["n_parameters"] / 1e6 for run in sizes], [f"{run['n_parameters'] / 1e6:.1f}" for run in sizes])
+    by_size.minorticks_off()
+    by_variants.set(xlabel="variants per code and variation", xticks=[run["variants"] for run in numbers])
     by_steps.set(xlabel="steps of 64 rows, validation slice")
     for axes in (by_size, by_variants, by_steps):
-        axes.set_ylim(0, 102)
+        axes.set_ylim(0 if axes is by_steps else lowest // 10 * 10, 101)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
