@@ -130,7 +130,7 @@ def list_steps(settings: DemoSettings) -> list[tuple[str, list[list[str]]]]:
         ("Measuring stage 2 on the same texts", measure("stage2", "stage 2", "--model", second, validation=validation)),
         (
             "Measuring the floor: the nearest title, without any training",
-            measure("floor", "floor", "--engine", "floor", "--floor-codes", "data"),
+            measure("floor", "floor", "--engine", "floor", "--floor-codes", "data", "--by-condition", "multiple"),
         ),
         (
             "Drawing the report, with the cases that the model or the floor alone gets right",

@@ -6,6 +6,8 @@ its step, so that rare directions, such as a code that is seen once an epoch, le
 
 `torch.optim.Muon` takes matrices alone and works in bfloat16, which a CPU without such arithmetic is four times slower at
 (1.2 s instead of 0.3 s a step for six million weights): here it is one optimizer over all weights, in float32 on such a CPU.
+Matrices of one shape are made orthogonal together: for the 28 of a Llama of 320, whose products are too small to fill two cores
+with AMX, a step takes 61 ms instead of 114.
 """
 
 from __future__ import annotations
