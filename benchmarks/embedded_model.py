@@ -53,8 +53,8 @@ with 95 % intervals. The other columns need no training. Every table: `docs/resu
 
 ## Training
 
-Two stages on two CPU cores, `benchmarks/full_scale.sh cpu`. This is stage 2, {steps} steps, commit {commit}{after};
-settings and hashes are in `run.json`. `calibration.json` was fitted on validation texts with these weights.
+On two CPU cores, by `benchmarks/full_scale.sh cpu`; last by `{config}`, {steps} steps, commit {commit}.
+Settings and hashes are in `run.json`. `calibration.json` was fitted on validation texts with these weights.
 
 Weights: MIT, like the project. ICD-10-CM is in the public domain (CMS and NCHS).
 """
@@ -110,7 +110,7 @@ def write_card(header: dict[str, Any], columns: Sequence[Column], sha256: str) -
     """Return the card.
 
     Args:
-        header: of the last training run; `after` may say in words what was done behind it.
+        header: of the last training run.
         columns: scores on test texts: those of these weights, then what they are held against.
         sha256: of the weights.
     """
@@ -131,7 +131,7 @@ def write_card(header: dict[str, Any], columns: Sequence[Column], sha256: str) -
         table=write_table(columns),
         steps=f"{header['steps']:,}",
         commit=header["git_commit"][:12],
-        after="".join(f", {part}" for part in header.get("after", [])),
+        config=header["argv"][header["argv"].index("--config") + 1],
     )
 
 

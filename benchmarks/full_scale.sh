@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: benchmarks/full_scale.sh cpu|gpu [STEP ...]
 
-Trains a Llama from scratch on every billable code, in two stages, and measures it. Steps, all but `embed` when none is named:
+Trains a Llama from scratch on every billable code, in two stages, and measures it. Steps, all but the last two when none is named:
 
   generate   the data set                                                        OUTPUT/data
   stage1     each code and its title        configs/sft/full_scratch_*_stage1.yaml    OUTPUT/stage1/model
@@ -16,7 +16,8 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   floor      the nearest title and the search on the same texts, without training
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
-  embed      stage 2 in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
+  everyday   stage 2 goes on with bare names and usual codes; for cpu                OUTPUT/everyday/model
+  embed      that model, or stage 2, in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
 
 A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
 command; only `generate` begins again, and a stage goes on from its last checkpoint.
@@ -37,13 +38,13 @@ EXTERNAL_DEV  none                   folder of JSONL files of texts from elsewhe
 CODIESP       none                   folder that configs/corpora/codiesp.yaml wrote, scored apart
 DATA          configs/data/full.yaml   configuration of data_gen.generate
 ACCELERATE    cpu or one_gpu         file of configs/accelerate
-SFT, STAGE1, STAGE2, PREDICT         further words for both stages, one stage, eval.predict
+SFT, STAGE1, STAGE2, EVERYDAY, PREDICT   further words for all training, one part of it, eval.predict
 PYTHON        .venv/bin/python       the environment's Python
 TEXT
 }
 
 STEPS=(generate stage1 stage2 predict floor score report)
-ON_REQUEST=(embed)
+ON_REQUEST=(everyday embed)
 SCENARIOS=(base reordered abbreviated typo multiple paraphrased)
 NOT_FINISHED=75
 
@@ -94,12 +95,12 @@ step_generate() {
 }
 
 step_stage1() {
-  train stage1 ${STAGE1:-}
+  train stage1 "$out/data" ${STAGE1:-}
 }
 
 step_stage2() {
   require_trained stage1
-  train stage2 --model_name_or_path "$out/stage1/model" ${STAGE2:-}
+  train stage2 "$out/data" --model_name_or_path "$out/stage1/model" ${STAGE2:-}
 }
 
 step_predict() {
@@ -151,11 +152,19 @@ step_report() {
   boxed "$python" benchmarks/full_scale_tables.py "$out" --floors "${floors[@]}" --output "$out/results.md"
 }
 
-step_embed() {
-  local model=$out/embedded/model name floor beside=()
+step_everyday() {
   require_trained stage2
-  is_newer "$model/run.json" "$out/stage2/model/run.json" ||
-    boxed "$python" benchmarks/embedded_model.py weights "$out/stage2/model" --output "$model"
+  is_there "$out/everyday/data/run.json" data_gen.generate ||
+    boxed "$python" benchmarks/everyday_rows.py "$out/data" --output "$out/everyday/data"
+  train everyday "$out/everyday/data" --model_name_or_path "$out/stage2/model" ${EVERYDAY:-}
+}
+
+step_embed() {
+  local model=$out/embedded/model last=stage2 name floor beside=()
+  require_trained stage2
+  is_trained everyday && last=everyday
+  is_newer "$model/run.json" "$out/$last/model/run.json" ||
+    boxed "$python" benchmarks/embedded_model.py weights "$out/$last/model" --output "$model"
   for name in validation test; do
     predict "embedded/$name" "embedded model" --model "$model"
   done
@@ -167,18 +176,18 @@ step_embed() {
   boxed "$python" benchmarks/embedded_model.py card "$out/embedded/test/scores.json" "${beside[@]}" --output "$model"
 }
 
-# train STAGE WORD...: one stage, unless it is trained to its end.
+# train STAGE DATA WORD...: one stage, unless it is trained to its end.
 train() {
-  local stage=$1
-  shift
+  local stage=$1 data=$2
+  shift 2
   if is_trained "$stage"; then
     say "$stage: $out/$stage/model is trained"
     return
   fi
-  is_there "$out/data/run.json" data_gen.generate || fail "no data set in $out/data; run the step generate"
+  is_there "$data/run.json" data_gen.generate || fail "no data set in $data; run the step generate"
   boxed "$python" -m accelerate.commands.launch --quiet --config_file "$accelerate" \
     --num_cpu_threads_per_process "$(nproc)" -m finetune.sft --config "configs/sft/full_scratch_${device}_$stage.yaml" \
-    --data "$out/data" --output_dir "$out/$stage/model" "$@" ${SFT:-}
+    --data "$data" --output_dir "$out/$stage/model" "$@" ${SFT:-}
 }
 
 # predict WHO/WHAT LABEL WORD...: answers, unless all are there and no older than the model.
