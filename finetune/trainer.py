@@ -54,7 +54,7 @@ class CodeTrainer(SFTTrainer):
             self._signature_columns: Any = ["input_ids", "labels", self.args.length_column_name]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        sampler = super()._get_train_sampler(train_dataset)
+        sampler: Any = super()._get_train_sampler(train_dataset)
         # a column of a data set, which is asked for one length at a time: three minutes for 1.7 million rows
         if hasattr(sampler, "lengths"):
             sampler.lengths = sampler.lengths[:]

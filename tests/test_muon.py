@@ -37,7 +37,8 @@ def learn(model: torch.nn.Module, optimizer: torch.optim.Optimizer, n_steps: int
 
 @pytest.mark.parametrize("shape", [(40, 40), (96, 32), (32, 96)])
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
-    matrices = torch.randn((3, *shape), generator=torch.Generator().manual_seed(1)) * torch.tensor([1e-4, 1.0, 100.0])[:, None, None]
+    sizes = torch.tensor([1e-4, 1.0, 100.0])[:, None, None]
+    matrices = sizes * torch.randn((3, *shape), generator=torch.Generator().manual_seed(1))
     values = torch.linalg.svdvals(orthogonalize(matrices))
     assert float(values.min()) > 0.6
     assert float(values.max()) < 1.25

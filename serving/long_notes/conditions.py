@@ -1,4 +1,4 @@
-"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas, `and` and `&` join stays together."""
+"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas, `and`, `&` join stays together."""
 
 from __future__ import annotations
 
