@@ -18,7 +18,7 @@ from pathlib import Path
 from data_gen.checks import BARE_NAME
 from data_gen.examples import Example, read_examples, write_examples
 from icd10cm.entry import run_entry, say
-from icd10cm.run_header import read_header, write_json
+from icd10cm.run_header import hash_file, read_header, write_json
 
 N_USUAL_CODES = 1500
 N_USUAL, N_REST = 40_000, 60_000
@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     write_examples(arguments.output / "train.parquet", rows)
     for name in ("validation.parquet", "test.parquet"):
         shutil.copyfile(arguments.data / name, arguments.output / name)
-    write_json(arguments.output / "run.json", read_header(arguments.data / "run.json") | {"everyday_rows": len(rows)})
+    hashes = {path.name: hash_file(path) for path in sorted(arguments.output.glob("*.parquet"))}
+    own = {"outputs": hashes, "everyday_rows": len(rows), "drawn_from": hash_file(arguments.data / "train.parquet")}
+    write_json(arguments.output / "run.json", read_header(arguments.data / "run.json") | own)
     say(f"written: {arguments.output}, {len(rows):,} training rows")
 
 
