@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from data_gen.checks import BARE_NAME
+from data_gen.checks import BARE_NAME, PLAIN_NAME
 from data_gen.examples import Example, read_examples, write_examples
 from icd10cm.entry import run_entry, say
 from icd10cm.run_header import hash_file, read_header, write_json
@@ -50,7 +50,7 @@ def choose_rows(rows: list[Example], seed: int) -> list[Example]:
     usual = {code for code, _ in counts.most_common(N_USUAL_CODES)}
     groups: dict[str, list[int]] = {"bare": [], "usual": [], "rest": []}
     for place, row in enumerate(rows):
-        if row.source == BARE_NAME:
+        if row.source in (PLAIN_NAME, BARE_NAME):
             groups["bare"].append(place)
         elif row.scenario != "note":
             groups["usual" if row.scenario != "multiple" and row.codes[0] in usual else "rest"].append(place)

@@ -31,8 +31,8 @@ _DETAILS = {word: word for word in (*_SIDES, *_NEGATIONS, "unspecified")} | {
 }
 """Words that no rewriting may change, and the beginnings that an encounter is clipped to."""
 
-BARE_NAME = "rules:bare_name"
-"""Source of what a code is called when nothing more is said (`data_gen.bare_names`)."""
+PLAIN_NAME, BARE_NAME = "rules:plain_name", "rules:bare_name"
+"""Sources of what a code is called when nothing more is said (`data_gen.bare_names`): by itself, and in a frame."""
 
 _DETAIL = re.compile(r"\d+|[a-z]+")
 _SAME_SIDES = {"both": "bilateral", "bilaterally": "bilateral", "unspecified": None}
@@ -67,7 +67,7 @@ class RowChecks:
         """
         title = self._codeset.title(code)
         title_of, term_of = self._titles.get(folded, code), self._terms.get(folded, code)
-        if source == BARE_NAME:
+        if source in (PLAIN_NAME, BARE_NAME):
             # a bare name may be that of a heading above, whose code for what is left open this one is
             title_of, term_of = (code if owner and code.startswith(owner) else owner for owner in (title_of, term_of))
         if title_of != code:
@@ -205,7 +205,7 @@ def _check_typo(title: str, text: str, source: str, lexicon: Lexicon) -> str | N
 def _check_paraphrased(title: str, text: str, source: str, lexicon: Lexicon) -> str | None:
     if set(list_content_words(text)) == set(list_content_words(title)):
         return "has the words of its title"
-    if source == BARE_NAME and _may_mean_other(fold_text(text), title, lexicon):
+    if source in (PLAIN_NAME, BARE_NAME) and _may_mean_other(fold_text(text), title, lexicon):
         return "is a short form of another term too"
     sides, said = ({_SAME_SIDES.get(word, word) for word in list_content_words(t)} & _SIDES for t in (title, text))
     return "changes a side, digit, negation or encounter" if said != sides else None

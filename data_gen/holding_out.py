@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from data_gen.checks import PLAIN_NAME
 from data_gen.plan import Plan
 
 if TYPE_CHECKING:
@@ -41,17 +42,21 @@ def split_texts(
     """Return split to the texts of one code and variation: test has its share first, then validation, then train.
 
     What a held-out text says in the same words but for small ones is in no split. One text at least stays in train, unless
-    `n_train` is 0.
+    `n_train` is 0. Plain names are taught as titles are: they stay in train, beside the `n_train`.
     """
     groups: dict[str, list[Text]] = {}
     for text in texts:
         groups.setdefault(text.content, []).append(text)
-    waiting = list(groups.values())
+    plain: list[list[Text]] = []
+    waiting: list[list[Text]] = []
+    for group in groups.values():
+        (plain if n_train and any(text.source == PLAIN_NAME for text in group) else waiting).append(group)
     held: dict[str, list[Text]] = {}
     for split, number in (("test", plan.test_variants), ("validation", plan.validation_variants)):
-        number = min(number, max(0, len(waiting) - (n_train > 0)))
+        number = min(number, max(0, len(waiting) - (n_train > 0 and not plain)))
         held[split] = [group[0] for group in waiting[:number]]
         if alike := sum(len(group) - 1 for group in waiting[:number]):
             rejected[f"{variation}: differs from a held-out text in small words only"] += alike
         waiting = waiting[number:]
-    return held | {"train": [text for group in waiting for text in group][:n_train]}
+    named, others = ([text for group in groups for text in group] for groups in (plain, waiting))
+    return held | {"train": [*named, *others[:n_train]]}

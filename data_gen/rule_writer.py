@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from data_gen.checks import BARE_NAME
+from data_gen.checks import BARE_NAME, PLAIN_NAME
 from data_gen.terms import Term
 from data_gen.variations import VARIATIONS, mixed, paraphrased
 from data_gen.words import Words, read_own_words
 
-_SHORT_NAMES = 3
+_SHORT_NAMES = 8
 """Attempts at a short form of each bare name; the same one twice is kept once."""
 
 
@@ -51,18 +51,18 @@ class RuleWriter:
         terms = list(self._terms.get(code, ()))
         rng.shuffle(terms)
         for term in terms:
-            bare = rng.random() < 0.5
-            yield paraphrased.say_plainly(term.text, rng) if bare else paraphrased.vary(term.text, rng, code=code), term.source
             if term.source == BARE_NAME:
-                yield from self._say_shortly(term, rng)
+                yield from self._name_plainly(term.text, rng)
+            bare = rng.random() < 0.5 and term.source != BARE_NAME
+            yield paraphrased.say_plainly(term.text, rng) if bare else paraphrased.vary(term.text, rng, code=code), term.source
         own = Term(title, "rules:paraphrased")
         while True:
             term = rng.choice(terms) if terms and rng.random() < 0.5 else own
             yield paraphrased.vary(term.text, rng, code=code), term.source
 
-    def _say_shortly(self, term: Term, rng: random.Random) -> Iterator[tuple[str, str]]:
+    def _name_plainly(self, name: str, rng: random.Random) -> Iterator[tuple[str, str]]:
         """Yield a bare name as it is and in its short forms (`CHF`, `HTN`), as most problem lists have it."""
-        yield paraphrased.say_plainly(term.text, rng), term.source
-        if self._words.lexicon.find_short_forms(term.text):
+        yield paraphrased.say_plainly(name, rng), PLAIN_NAME
+        if self._words.lexicon.find_short_forms(name):
             for _ in range(_SHORT_NAMES):
-                yield VARIATIONS["abbreviated"](term.text, rng, self._words) or "", term.source
+                yield VARIATIONS["abbreviated"](name, rng, self._words) or "", PLAIN_NAME

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data_gen.build import Built, build_examples
 from data_gen.card import build_card, count_rows
-from data_gen.checks import BARE_NAME
+from data_gen.checks import BARE_NAME, PLAIN_NAME
 from data_gen.examples import SPLITS, write_examples
 from data_gen.folders import FolderPath
 from data_gen.generate import open_folder, select_codes
@@ -160,7 +160,7 @@ def build_update(new: CodeSet, lesson: Lesson, settings: Any) -> Built:
     kept = []
     for example in built.examples["train"]:
         # which bare names a code has depends on the release: one that was held out from the model could come up here
-        if example.source == BARE_NAME and example.codes[0] in rehearsed:
+        if example.source in (PLAIN_NAME, BARE_NAME) and example.codes[0] in rehearsed:
             continue
         if example.scenario in VARIATIONS and example.codes[0] in rehearsed:
             key = (example.scenario, example.codes[0])

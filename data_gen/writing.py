@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from data_gen.checks import RowChecks
+from data_gen.checks import PLAIN_NAME, RowChecks
 from data_gen.folding import fold_text, list_content_words
 from data_gen.parallel import map_in_order
 from data_gen.plan import Plan
@@ -91,7 +91,8 @@ class Writer:
         rejected: Counter[str] = Counter()
         known = {_join_content(self._codeset.title(code))}
         written = {}
-        for variation in VARIATIONS:
+        # paraphrased first, so that `HTN` is a plain name, which is taught, and no short form that may be held out
+        for variation in sorted(VARIATIONS, key=lambda variation: variation != "paraphrased"):
             texts = written[variation] = self._write_texts(code, variation, known, rejected)
             known.update(text.content for text in texts)
         return Written(written, dict(rejected))
@@ -118,9 +119,10 @@ class Writer:
                 else:
                     texts[folded] = Text(text, folded, content, source)
                     misses = 0
-                    if len(held) < n_held:
-                        held.add(content)
-                    trained += content not in held
+                    if source != PLAIN_NAME:  # which is taught beside the others
+                        if len(held) < n_held:
+                            held.add(content)
+                        trained += content not in held
             if misses >= _MOST_MISSES or (trained >= n_train and len(held) >= n_held):
                 break
         return list(texts.values())

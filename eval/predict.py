@@ -29,6 +29,7 @@ from eval.predicting.resuming import take_over, write_in_order
 from eval.predicting.selecting import check_scenarios, compare_releases, inherit_header, select_examples
 from eval.predictions import STATUSES, Prediction, build_prediction
 from icd10cm.codeset import CodeSet
+from icd10cm.conditions import split_conditions
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError
@@ -36,7 +37,7 @@ from icd10cm.run_header import build_header, write_json
 from serving.checkpoint import Checkpoint, check_checkpoint
 from serving.engines import Alternatives, Engine, Generation, build_engine, check_alternatives, choose_engine, compare_release
 from serving.engines.vllm_engine import LONGEST_CONTEXT
-from serving.long_notes import SECTIONS, Cutter, build_cutter, split_conditions
+from serving.long_notes import SECTIONS, Cutter, build_cutter
 from serving.long_notes.budget import choose_budget
 
 _SHOWN = 300

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     quiet_libraries()
     _, arguments = open_launch(arguments)
     stage, grpo, model, weights = parse_arguments(arguments)
-    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
+    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size, stage.lists)
     check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)
     codes = CodeSet.load(stage.code_file)
     check_codes(data, codes, Path(stage.data))

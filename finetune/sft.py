@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage, sft, model = parse_arguments(arguments)
     if stage.muon:
         check_whole(machines, "muon")
-    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size)
+    data = load_stage_data(Path(stage.data), stage.scenarios, stage.repeats_of, stage.validation_size, stage.lists)
     check_release(str(model.model_name_or_path), stage.stage, Path(stage.data), data.release)
     if stage.dry_run:
         describe_run(stage, sft, model, data, machines)

@@ -29,6 +29,11 @@ STAGES = {
     "update": "another release than the checkpoint's: what it adds and changes, the rest rehearsed",
     "reinforce": "a reward for the answers that the model itself gives (finetune.grpo)",
 }
+LISTS = {
+    "whole": "as they stand",
+    "conditions": "each condition that is plainly set apart by itself, once, as eval.predict reads them with --by-condition",
+    "both": "whole, and their conditions",
+}
 TOO_LONG = ("error", "drop", "truncate")
 ON_EXISTING = ("resume", "delete", "stop")
 
@@ -44,6 +49,10 @@ class StageArguments:
     )
     repeats: dict | str | None = field(
         default=None, metadata={"help": 'times each scenario is seen per epoch, such as {"base": 3} (default: once)'}
+    )
+    lists: str = field(
+        default="whole",
+        metadata={"help": "texts of several conditions: " + "; ".join(f"{way}: {what}" for way, what in LISTS.items())},
     )
     from_scratch: str | None = field(
         default=None, metadata={"help": "YAML with the size of a Llama to build, instead of model_name_or_path"}
@@ -196,6 +205,7 @@ def _check_choices(stage: StageArguments, model: ModelConfig, source: str) -> No
         f"{key!r} should be one of {', '.join(allowed)}, not {value!r}"
         for key, value, allowed in (
             ("stage", stage.stage, stage.taught),
+            ("lists", stage.lists, tuple(LISTS)),
             ("too_long", stage.too_long, TOO_LONG),
             ("on_existing", stage.on_existing, ON_EXISTING),
             *(("scenarios", scenario, SCENARIOS) for scenario in stage.scenarios or ()),

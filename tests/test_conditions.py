@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icd10cm import CodeSet
+from icd10cm.conditions import split_conditions
 from icd10cm.errors import ConfigError
-from serving.long_notes import Cutter, split_conditions
+from serving.long_notes import Cutter
 from serving.long_notes.budget import choose_budget
 from serving.long_notes.tokens import estimate_tokens
 
@@ -32,6 +33,12 @@ from serving.long_notes.tokens import estimate_tokens
         ("- bladder cancer; trigone\n- skin & subq abscess", ["bladder cancer; trigone", "skin & subq abscess"]),
         ("1) gout; 2) asthma;", ["gout", "asthma"]),
         ("gout; asthma. Worse", ["gout", "asthma. Worse"]),
+        ("CHF, gout and also asthma", ["CHF, gout", "asthma"]),
+        ("CHF; gout; as well as skin & subq abscess", ["CHF", "gout", "skin & subq abscess"]),
+        ("pt has gout, also asthma", ["pt has gout", "asthma"]),
+        ("CHF; and gout", ["CHF", "gout"]),
+        ("BRAIN DEATH. Obesity, class 2. Gout.", ["BRAIN DEATH", "Obesity, class 2", "Gout."]),
+        ("Infection by E. Coli", ["Infection by E. Coli"]),
         ("seen today, hx: gout", ["seen today, hx: gout"]),
     ],
 )

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from eval.floors.notes import answer_note
 from eval.floors.titles import answer_conditions
 from icd10cm.codeset import CodeSet
+from icd10cm.conditions import split_conditions
 from icd10cm.search import SearchIndex
 from serving.engines.base import Generation
-from serving.long_notes import split_conditions
 
 NOTE_THRESHOLD = 0.8
 """Score from which a hit for a phrase of a note counts: the best of 0.10, 0.15 … 0.95 by micro-F1 on CodiEsp train."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from eval.floors.notes import Hits, answer_note, list_pieces, write_answer
 from icd10cm.codeset import CodeSet
+from icd10cm.conditions import split_conditions
 from serving.engines.base import Generation
-from serving.long_notes import split_conditions
 
 _BATCH = 256
 """Texts compared at a time: 256 x 74,719 similarities are 76 MB."""

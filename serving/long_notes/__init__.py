@@ -3,8 +3,7 @@
 They are left, cut, kept in their telling sections, or answered in parts: windows that overlap, or condition by condition.
 """
 
-from serving.long_notes.conditions import split_conditions
 from serving.long_notes.cutting import WAYS, Cutter, Part, build_cutter
 from serving.long_notes.sections import SECTIONS
 
-__all__ = ["SECTIONS", "WAYS", "Cutter", "Part", "build_cutter", "split_conditions"]
+__all__ = ["SECTIONS", "WAYS", "Cutter", "Part", "build_cutter"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serving.long_notes.conditions import locate_conditions, strip_span
+from icd10cm.conditions import locate_conditions, strip_span
 from serving.long_notes.sections import SECTIONS, split_sections
 from serving.long_notes.tokens import FindTokens, Spans, build_finder, estimate_tokens
 

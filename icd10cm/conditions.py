@@ -1,4 +1,4 @@
-"""Where a text plainly sets its conditions apart: lines, list items, sentences. What commas, `and`, `&` join stays together."""
+"""Where a text plainly sets its conditions apart: lines, list items, sentences, `and also`. Commas, `and`, `&` join."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ _HEADING = re.compile(r"[A-Za-z/ ]{1,24}:")
 _MARK = r"(?:\(?\d{1,2}[.)]|#\d{0,2}|[-*\u2022\u2013])\s+"
 _FIRST_MARK = re.compile(_MARK)
 _NEXT_NUMBER = re.compile(r"[;,]?\s+(?:\(?\d{1,2}[.)]|#\d{1,2})\s+")
-_SIGN_OR_STOP = re.compile(r"\s[+/]\s|(?<=[a-z)\]])\.\s+(?=[A-Z])")
+_SIGN_OR_STOP = re.compile(r"\s[+/]\s|(?:(?<=[A-Za-z)\]]{2})|(?<=[a-z] \d))\.\s+(?=[A-Z])")
+_WORDS = re.compile(r"[,;]?\s+(?:and also|as well as|along with)\s+|,\s+also\s+", re.IGNORECASE)
+_LEADING_WORDS = re.compile(r"(?:and also|and|also|as well as)\s+", re.IGNORECASE)
 
 
 def split_conditions(text: str) -> list[str]:
     """Return the conditions that a text sets apart, without list markers and headings such as `Dx:`; at least one.
 
     What sets apart: line ends; in a line the first of these that it has: list markers (`1.` `#2` `-`), semicolons, sentence
-    ends and `+` or `/` between blanks. A semicolon in an item that has its marker belongs to it. No title of the release has
-    any of these.
+    ends and `+` or `/` between blanks; then words such as `and also`. A semicolon in an item that has its marker belongs to it.
+    No title of the release has any of these.
 
     >>> split_conditions("Dx: 1) CHF 2) bladder cancer; trigone")
     ['CHF', 'bladder cancer; trigone']
+    >>> split_conditions("CHF; gout, as well as skin & soft tissue infection")
+    ['CHF', 'gout', 'skin & soft tissue infection']
     """
     return [text[start:end] for start, end in locate_conditions(text)]
 
 
 def locate_conditions(text: str) -> list[Span]:
     """Return where the conditions stand that `split_conditions` returns; the whole text where it has none."""
-    found: list[Span] = []
+    items: list[Span] = []
     for first, last in _cut(text, (0, len(text)), _LINE_END.finditer(text)):
         start, end = _skip(text, (first, first + len(text[first:last].rstrip("; "))), _HEADING)
         item = _skip(text, (start, end), _FIRST_MARK)
         if item[0] > start:
-            found += _cut(text, item, _NEXT_NUMBER.finditer(text, *item))
+            items += _cut(text, item, _NEXT_NUMBER.finditer(text, *item))
         else:
-            found += _cut(text, item, list(_SEMICOLON.finditer(text, *item)) or _SIGN_OR_STOP.finditer(text, *item))
-    return found or [(0, len(text))]
+            items += _cut(text, item, list(_SEMICOLON.finditer(text, *item)) or _SIGN_OR_STOP.finditer(text, *item))
+    led = [_skip(text, item, _LEADING_WORDS) for item in items]
+    return [piece for item in led for piece in _cut(text, item, _WORDS.finditer(text, *item))] or [(0, len(text))]
 
 
 def _skip(text: str, span: Span, pattern: re.Pattern[str]) -> Span:
