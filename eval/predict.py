@@ -133,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         example.id: (by_condition if by_condition and example.scenario in settings.by_condition else cutter).cut(example.text)
         for example in examples
     }
+    joined = {
+        example.id for example in examples if settings.long_text == "conditions" or example.scenario in settings.by_condition
+    }
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
     if settings.dry_run:
         _describe(settings, kind, examples, counts, [cutter, *([by_condition] if by_condition else [])])
@@ -157,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             answers = [build_prediction(example, one, codes, settings.n_ranked, settings.score) for one in generations]
             return merge_predictions(answers, settings.n_ranked)
 
-        finished |= answer_missing(settings.output, examples, parts, finished, engine, read)
+        finished |= answer_missing(settings.output, examples, parts, finished, engine, read, joined)
     predictions = [finished[example.id] for example in examples]
     write_in_order(settings.output, predictions)
     statuses = Counter(prediction.status for prediction in predictions)

@@ -8,8 +8,10 @@ import random
 import pytest
 
 from data_gen.bare_names import list_bare_names, read_bare_names
-from data_gen.checks import BARE_NAME, RowChecks
+from data_gen.build import build_examples
+from data_gen.checks import BARE_NAME, PLAIN_NAME, RowChecks
 from data_gen.folding import fold_text
+from data_gen.plan import Plan
 from data_gen.rule_writer import RuleWriter
 from data_gen.terms import collect_terms
 from icd10cm import CodeSet
@@ -51,7 +53,27 @@ def test_each_means_one_code_and_passes_as_a_row(codes: CodeSet) -> None:
     checks, writer = RowChecks(codes, tabular), RuleWriter(terms)
     texts = set()
     for text, source in itertools.islice(writer("paraphrased", "I50.9", codes.title("I50.9"), random.Random(1)), 40):
-        if source == BARE_NAME and not checks.find_fault("paraphrased", text, fold_text(text), "I50.9", source):
+        if source == PLAIN_NAME and not checks.find_fault("paraphrased", text, fold_text(text), "I50.9", source):
             texts.add(text.lower())
     assert {"heart failure", "chf"} <= texts
-    assert checks.find_fault("paraphrased", "Heart failure", "heart failure", "I11.0", BARE_NAME) is not None
+    assert checks.find_fault("paraphrased", "Heart failure", "heart failure", "I11.0", PLAIN_NAME) is not None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_plain_names_and_their_short_forms_are_taught_whatever_is_held_out(codes: CodeSet, seed: int) -> None:
+    names = {"I10": {"hypertension", "htn"}, "G43.909": {"migraine"}, "N39.0": {"uti"}, "G47.33": {"osa"}, "I50.9": {"chf"}}
+    each = {"abbreviated": 2, "paraphrased": 2}
+    plan = Plan.model_validate({"seed": seed, "train_variants": each, "validation_variants": 1, "test_variants": 1})
+    examples = build_examples(codes, list(names), plan).examples
+    taught = {(example.codes[0], example.text.lower()) for example in examples["train"]}
+    assert {(code, name) for code, said in names.items() for name in said} <= taught
+    held = [example for split in ("test", "validation") for example in examples[split]]
+    assert not [example for example in held if example.source == PLAIN_NAME]
+    assert {example.codes[0] for example in held if example.scenario == "paraphrased"} == set(names)
+
+
+def test_a_code_whose_variants_are_held_out_is_taught_none_of_its_names(codes: CodeSet) -> None:
+    plan = Plan.model_validate({"train_variants": {"paraphrased": 2}, "test_variants": 1, "held_out_codes": 1.0})
+    examples = build_examples(codes, ["I10", "N39.0"], plan).examples
+    assert {example.scenario for example in examples["train"]} == {"base"}
+    assert {example.codes[0] for example in examples["test"] if example.scenario == "paraphrased"} == {"I10", "N39.0"}

@@ -248,6 +248,23 @@ def test_lists_are_read_condition_by_condition_where_the_model_says_so(
     assert code(upstream.url, text).n_parts == 1, "a way of a later version"
 
 
+def test_joined_conditions_are_read_apart_where_the_model_is_surer(
+    upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"gout": ["M10.9"], "asthma": ["J45.909"], "Syncope and collapse": ["R55"]}
+    # each code has a confidence of 0.9: the five of a guess are worth less than one for each part
+    monkeypatch.setattr(upstream, "answer", lambda text: alone.get(text, ["A00.0", "A00.1", "A00.9", "A01.00", "A01.01"]))
+    monkeypatch.setattr(upstream, "long_text", "conditions")
+    response = code(upstream.url, "1. gout & asthma\n2. Syncope and collapse")
+    assert response.n_parts == 3 and [one.code for one in response.codes] == ["M10.9", "J45.909", "R55"]
+    assert [span.text for one in response.codes for span in one.evidence] == ["gout", "asthma", "Syncope and collapse"]
+    seen = len(upstream.seen)
+    assert [one.code for one in code(upstream.url, "Syncope and collapse", evidence=False).codes] == ["R55"]
+    assert upstream.seen[seen:].count("Syncope and collapse") == 1 and "collapse" not in upstream.seen[seen:]
+    few = ask(upstream.url, lambda coder: coder.code(CodingRequest(text="gout & asthma"), "r"), max_parts=1)
+    assert few.n_parts == 1 and len(few.codes) == 5, "no more questions than parts are allowed"
+
+
 def test_a_long_text_is_searched_away_from_the_event_loop(upstream: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
     for name in ("shortlist", "choose"):

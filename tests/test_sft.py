@@ -17,7 +17,7 @@ from stage_runs import ROOT, TINY, TITLES, launch, start
 
 from data_gen.examples import Example, write_examples
 from finetune.previous_run import find_last_checkpoint, settle_previous_run
-from finetune.stage_arguments import parse_arguments
+from finetune.stage_arguments import LISTS, parse_arguments
 from finetune.stage_data import load_stage_data
 from icd10cm.errors import ConfigError, DataError
 
@@ -81,6 +81,7 @@ def test_bad_config_ends_with_one_line_and_status_2(tmp_path: Path) -> None:
     ("override", "part"),
     [
         (["--stage", "first"], "'stage' should be one of initial, enhanced, notes"),
+        (["--lists", "apart"], "'lists' should be one of whole, conditions, both"),
         (["--on_existing", "ask"], "'on_existing' should be one of resume, delete, stop"),
         (["--scenarios", "typos"], "'scenarios' should be one of"),
         (["--model_name_or_path", "a/b"], "either 'model_name_or_path' or 'from_scratch'"),
@@ -108,6 +109,27 @@ def test_repeats_and_scenarios_shape_the_training_rows(data_folder: Path) -> Non
     assert len(load_stage_data(data_folder, ["base"], {"base": 3}, 100).train) == 3 * 2 * len(TITLES)
     with pytest.raises(DataError, match="no example of scenario typo"):
         load_stage_data(data_folder, ["typo"], {}, 100)
+
+
+def test_lists_are_taught_whole_by_their_conditions_or_both(tmp_path: Path) -> None:
+    texts = {"1) gout 2) asthma": ("M10.9", "J45.909"), "gout; CHF": ("M10.9", "I50.9"), "gout, CHF": ("M10.9", "I50.9")}
+    rows = [
+        Example(f"multiple-{n}", "multiple", text, found, "train", "rules:multiple", "2026")
+        for n, (text, found) in enumerate(texts.items())
+    ]
+    rows.append(Example("base-0", "base", "a; b", ("A00.0",), "train", "cms", "2026"))
+    for split in ("train", "validation"):
+        write_examples(tmp_path / f"{split}.parquet", rows)
+    taught = {
+        lists: [(row.id, row.text, row.codes) for row in load_stage_data(tmp_path, None, {"multiple": 2}, 9, lists).train]
+        for lists in LISTS
+    }
+    whole = [(row.id, row.text, row.codes) for row in rows for _ in range(1 + (row.scenario == "multiple"))]
+    apart = [
+        ("multiple-0-1", "gout", ("M10.9",)), ("multiple-0-2", "asthma", ("J45.909",)), ("multiple-1-2", "CHF", ("I50.9",)),
+    ]  # fmt: skip
+    assert taught["whole"] == whole and taught["both"] == whole + apart
+    assert taught["conditions"] == [*whole[4:], *apart]
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data_gen.examples import Example
+from eval.predicting.parting import answer_in_parts
 from eval.predictions import Prediction, open_appending
 from serving.engines import Engine, Generation
 
@@ -28,6 +29,7 @@ def answer_missing(
     finished: Mapping[str, Prediction],
     engine: Engine,
     read: Read,
+    joined: Collection[str] = (),
 ) -> dict[str, Prediction]:
     """Answer what is not finished, appending as it goes; returns the new predictions by id.
 
@@ -38,6 +40,7 @@ def answer_missing(
         finished: id to the predictions that are there.
         engine: who answers.
         read: makes a prediction of an example and the answers to its parts.
+        joined: ids of the examples whose parts may be several conditions still (`icd10cm.joined`).
     """
     from tqdm import tqdm
 
@@ -56,7 +59,7 @@ def answer_missing(
             # A whole chunk is generated again where only part of it is missing, so that an answer, down to the last digit of
             # its score, does not depend on where a run was killed; a server, which may cost money, is not asked twice.
             if missing:
-                ask_all(engine, missing if engine.name == "endpoint" else chunk, parts, take)
+                ask_all(engine, missing if engine.name == "endpoint" else chunk, parts, take, joined)
     return answered
 
 
@@ -65,35 +68,59 @@ def ask_all(
     examples: Sequence[Example],
     parts: Mapping[str, Sequence[str]],
     take: Callable[[Example, Sequence[Generation]], None],
+    joined: Collection[str] = (),
 ) -> None:
-    """Ask for every part of every example; `take` gets an example when all its parts are answered."""
+    """Ask for every part of every example; `take` gets an example when all its parts are answered.
+
+    The parts of examples in `joined` are asked for in smaller parts where the engine is unsure of them.
+    """
     texts = [text for example in examples for text in parts[example.id]]
     owners = [example for example in examples for _ in parts[example.id]]
-    starts: dict[str, int] = {}
-    for place, owner in enumerate(owners):
-        starts.setdefault(owner.id, place)
     if engine.name == "endpoint":
         from serving.engines.endpoint_engine import EndpointEngine
 
         assert isinstance(engine, EndpointEngine)
         found: dict[str, dict[int, Generation]] = {}
+        waiting: list[tuple[Example, list[Generation]]] = []
 
         def collect(place: int, generation: Generation) -> None:
             owner = owners[place]
             found.setdefault(owner.id, {})[place] = generation
             if len(found[owner.id]) == len(parts[owner.id]):
                 whole = found.pop(owner.id)
-                take(owner, [whole[place] for place in sorted(whole)])
+                answers = [whole[place] for place in sorted(whole)]
+                if owner.id in joined:
+                    waiting.append((owner, answers))
+                else:
+                    take(owner, answers)
 
         engine.generate(texts, collect)
-        return
-    if engine.name in FLOORS:
-        generations = engine.generate(texts, [owner.scenario == "note" for owner in owners])  # type: ignore[call-arg]
     else:
-        generations = engine.generate(texts)
-    for example in examples:
-        start = starts[example.id]
-        take(example, generations[start : start + len(parts[example.id])])
+        if engine.name in FLOORS:
+            generations = engine.generate(texts, [owner.scenario == "note" for owner in owners])  # type: ignore[call-arg]
+        else:
+            generations = engine.generate(texts)
+        each = iter(generations)
+        answered = [(example, [next(each) for _ in parts[example.id]]) for example in examples]
+        waiting = [pair for pair in answered if pair[0].id in joined]
+        for example, answers in answered:
+            if example.id not in joined:
+                take(example, answers)
+    _part_further(engine, waiting, parts, take)
+
+
+def _part_further(
+    engine: Engine,
+    answered: Sequence[tuple[Example, Sequence[Generation]]],
+    parts: Mapping[str, Sequence[str]],
+    take: Callable[[Example, Sequence[Generation]], None],
+) -> None:
+    """Take examples whose conditions may be joined, those that are surer in smaller parts with the answers to these."""
+    texts = [text for example, _ in answered for text in parts[example.id]]
+    first = [answer for _, answers in answered for answer in answers]
+    found = iter(answer_in_parts(texts, first, engine.generate, by_logprob=engine.name not in FLOORS))
+    for example, answers in answered:
+        take(example, [answer for _ in answers for answer in next(found)])
 
 
 def split_chunks(examples: Sequence[Example], size: int, most_characters: int | None = None) -> Iterator[list[Example]]:

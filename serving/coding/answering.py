@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,6 +41,11 @@ class Answer(NamedTuple):
     codes: tuple[WrittenCode, ...]
     n_rejected: int = 0
     truncated: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """How sure the model is of all codes together, uncalibrated, 0 to 1; 1 where it does not tell, 0 without codes."""
+        return math.exp(sum(one.score or 0.0 for one in self.codes)) if self.codes else 0.0
 
 
 def read_generation(generation: Generation, part: Part, codes: CodeSet, tokens: Sequence[Token] = ()) -> Answer:

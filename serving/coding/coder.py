@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from icd10cm.codeset import CodeSet
 from icd10cm.config import suggest_name
+from icd10cm.joined import SURE, choose_parts, list_parts
 from icd10cm.rules import Checker
 from icd10cm.tabular import Tabular
 from serving.coding.alternatives import MOST_TOKENS
@@ -224,7 +225,10 @@ class Coder:
                     "send sections of it, or long_text: sections"
                 )
             try:
-                return parts, merge_answers(await self._ask_parts(card, parts, gauge.answer, n_others))
+                answers = await self._ask_parts(card, parts, gauge.answer, n_others)
+                if way == "conditions":
+                    parts, answers = await self._part_further(card, parts, answers, gauge.answer, n_others)
+                return parts, merge_answers(answers)
             except TextTooLongError:
                 if way == "whole" or budget <= _LEAST_BUDGET:
                     raise
@@ -236,6 +240,27 @@ class Coder:
             return read_generation(reply.generation, part, self.codes, reply.tokens if n_others else ())
 
         return await self._gather([functools.partial(ask, part) for part in parts])
+
+    async def _part_further(
+        self, card: ModelCard, parts: Sequence[Part], answers: Sequence[Answer], max_tokens: int, n_others: int
+    ) -> tuple[list[Part], list[Answer]]:
+        """Return parts and answers, those of joined conditions where the model is surer of them so; none where that asks much."""
+        smaller = [
+            {span: part.take(*span) for span in list_parts(part.text)}
+            if len(part.spans) == 1 and answer.confidence < SURE
+            else {}
+            for part, answer in zip(parts, answers, strict=True)
+        ]
+        wanted = [one for found in smaller for one in found.values()]
+        if not 0 < len(wanted) <= self._max_parts:
+            return list(parts), list(answers)
+        asked = dict(zip(wanted, await self._ask_parts(card, wanted, max_tokens, n_others), strict=True))
+        chosen: dict[Part, Answer] = {}
+        for part, answer, found in zip(parts, answers, smaller, strict=True):
+            sure = {span: asked[one].confidence for span, one in found.items()}
+            best = choose_parts(part.text, sure, answer.confidence)
+            chosen |= {found[span]: asked[found[span]] for span in best} if len(best) > 1 else {part: answer}
+        return list(chosen), list(chosen.values())
 
     async def _find_gauge(self, card: ModelCard) -> Gauge:
         """Return how much of a text a model takes, by asking it once; a server that does not tell is taken for a usual one."""

@@ -29,6 +29,11 @@ class Part(NamedTuple):
     text: str
     spans: tuple[tuple[int, int], ...]
 
+    def take(self, start: int, end: int) -> Part:
+        """Return what stands from `start` to `end` of a part that is in one place."""
+        ((place, _),) = self.spans
+        return Part(self.text[start:end], ((place + start, place + end),))
+
 
 class Cutter:
     """Cuts texts that have more than so many tokens; shorter ones stay as they are, but for the way `conditions`.
