@@ -19,8 +19,6 @@ import pytest
 
 from data_gen.build import build_examples
 from data_gen.checks import BARE_NAME, PLAIN_NAME
-
-NAMES = (PLAIN_NAME, BARE_NAME)
 from data_gen.examples import Example
 from data_gen.plan import Plan
 from icd10cm import CodeSet
@@ -33,6 +31,7 @@ SMALL = {
 }  # fmt: skip
 SIDES = {"left": {"left", "l", "lt"}, "right": {"right", "r", "rt"}, "bilateral": {"bilateral", "b/l", "bil", "bilat", "both"}}
 Row = tuple[Example, str]
+NAMES = (PLAIN_NAME, BARE_NAME)
 
 
 @pytest.fixture(scope="module")

@@ -244,7 +244,7 @@ class Coder:
     async def _part_further(
         self, card: ModelCard, parts: Sequence[Part], answers: Sequence[Answer], max_tokens: int, n_others: int
     ) -> tuple[list[Part], list[Answer]]:
-        """Return parts and answers, those of joined conditions where the model is surer of them so; none where that asks much."""
+        """Return parts and answers, joined conditions apart where the model is surer of them so and that does not ask much."""
         smaller = [
             {span: part.take(*span) for span in list_parts(part.text)}
             if len(part.spans) == 1 and answer.confidence < SURE
