@@ -86,7 +86,8 @@ class PredictSettings(Settings):
     long_text: Literal["whole", "truncate", "sections", "chunks", "conditions"] = Field(
         "whole",
         description="texts too long: leave them, keep the first tokens, the telling sections, or answer windows; "
-        "conditions: answer each condition that a text plainly sets apart, too long or not",
+        "conditions: answer each condition that a text plainly sets apart, too long or not, and what commas or `and` join "
+        "in the way that is surest",
     )
     by_condition: list[str] = Field(
         [],
