@@ -57,7 +57,8 @@ class CodeSettings(Settings):
     long_text: LongText | None = Field(
         None,
         description="what to do with a text longer than the model reads: whole, truncate, sections or chunks; conditions: "
-        "read each line, item or sentence by itself, what commas or `and` join as is surest; the model's own way when left out, usually chunks",
+        "read each line, item or sentence by itself, what commas or `and` join as is surest; the model's own way when left "
+        "out, usually chunks",
     )
     sex: Literal["F", "M"] | None = Field(None, description="for every text that does not say itself, like the next three")
     age: float | None = Field(None, ge=0, le=150, description="age in years")
