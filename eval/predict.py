@@ -29,7 +29,6 @@ from eval.predicting.resuming import take_over, write_in_order
 from eval.predicting.selecting import check_scenarios, compare_releases, inherit_header, select_examples
 from eval.predictions import STATUSES, Prediction, build_prediction
 from icd10cm.codeset import CodeSet
-from icd10cm.conditions import split_conditions
 from icd10cm.config import Settings, load_settings
 from icd10cm.entry import run_entry, say
 from icd10cm.errors import ConfigError
@@ -92,7 +91,7 @@ class PredictSettings(Settings):
     by_condition: list[str] = Field(
         [],
         description="scenarios whose texts are answered condition by condition, whatever long_text says; such as multiple. "
-        "Floors, which else split every text, then split these alone",
+        "When empty: none for models, all but note for floors",
     )
     max_text_tokens: NonNegativeInt = Field(0, description="tokens a text may have; 0 for what the checkpoint reads")
     overlap_tokens: NonNegativeInt = Field(64, description="tokens that a chunk shares with the one before")
@@ -127,16 +126,15 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     codes = CodeSet.load(settings.code_file)
     checkpoint = check_checkpoint(settings.model, codes.release) if settings.model and kind not in FLOORS else None
     cutter = _build_cutter(settings, kind, checkpoint, settings.long_text)
-    by_condition = _build_cutter(settings, kind, checkpoint, "conditions") if settings.by_condition else None
+    apart = settings.by_condition or [scenario for scenario in SCENARIOS if kind in FLOORS and scenario != "note"]
+    by_condition = _build_cutter(settings, kind, checkpoint, "conditions") if apart else None
     for warning in [*(checkpoint.warnings if checkpoint else ()), *compare_releases(examples, codes, settings.data)]:
         say(f"warning: {warning}")
-    parts = {
-        example.id: (by_condition if by_condition and example.scenario in settings.by_condition else cutter).cut(example.text)
-        for example in examples
+    chosen_cutters = {
+        example.id: by_condition if by_condition and example.scenario in apart else cutter for example in examples
     }
-    joined = {
-        example.id for example in examples if settings.long_text == "conditions" or example.scenario in settings.by_condition
-    }
+    parts = {example.id: chosen_cutters[example.id].cut(example.text) for example in examples}
+    joined = {name for name, chosen_cutter in chosen_cutters.items() if chosen_cutter.way == "conditions"}
     counts = ", ".join(f"{scenario} {len(group):,}" for scenario, group in group_by_scenario(examples).items())
     if settings.dry_run:
         _describe(settings, kind, examples, counts, [cutter, *([by_condition] if by_condition else [])])
@@ -145,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     header["data_releases"] = sorted({example.release for example in examples if example.release})
     header |= {"long_text": cutter.describe(), **inherit_header(settings.data)}
     if by_condition:
-        header["long_text"]["by_condition"] = by_condition.describe() | {"scenarios": settings.by_condition}
+        header["long_text"]["by_condition"] = by_condition.describe() | {"scenarios": apart}
     finished = take_over(settings.output, header, set(parts), settings.overwrite)
     started = time.monotonic()
     if len(finished) < len(examples):
@@ -269,9 +267,7 @@ def _build_engine(settings: PredictSettings, kind: str, codes: CodeSet, examples
         candidates = None if settings.floor_codes == "all" else sorted({code for example in known for code in example.codes})
         n_ranked = 0 if settings.ranking == "none" else settings.n_ranked
         build = Floor if kind == "floor" else SearchFloor
-        # the texts of by_condition come cut, and a floor must not read the others in another way than models do
-        split = (lambda text: [text]) if settings.by_condition else split_conditions
-        return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold, split=split)
+        return build(codes, candidates, n_ranked=n_ranked, threshold=settings.floor_threshold)
     return build_engine(
         kind,
         model=settings.model,

@@ -61,7 +61,13 @@ def test_each_means_one_code_and_passes_as_a_row(codes: CodeSet) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_plain_names_and_their_short_forms_are_taught_whatever_is_held_out(codes: CodeSet, seed: int) -> None:
-    names = {"I10": {"hypertension", "htn"}, "G43.909": {"migraine"}, "N39.0": {"uti"}, "G47.33": {"osa"}, "I50.9": {"chf"}}
+    names = {
+        "I10": {"hypertension", "htn"},
+        "G43.909": {"migraine"},
+        "N39.0": {"uti"},
+        "G47.33": {"osa"},
+        "I50.9": {"heart failure"},
+    }
     each = {"abbreviated": 2, "paraphrased": 2}
     plan = Plan.model_validate({"seed": seed, "train_variants": each, "validation_variants": 1, "test_variants": 1})
     examples = build_examples(codes, list(names), plan).examples
@@ -73,7 +79,7 @@ def test_plain_names_and_their_short_forms_are_taught_whatever_is_held_out(codes
 
 
 def test_a_code_whose_variants_are_held_out_is_taught_none_of_its_names(codes: CodeSet) -> None:
-    plan = Plan.model_validate({"train_variants": {"paraphrased": 2}, "test_variants": 1, "held_out_codes": 1.0})
+    plan = Plan.model_validate({"train_variants": {"paraphrased": 2}, "test_variants": 1, "held_out_codes": 0.999})
     examples = build_examples(codes, ["I10", "N39.0"], plan).examples
     assert {example.scenario for example in examples["train"]} == {"base"}
     assert {example.codes[0] for example in examples["test"] if example.scenario == "paraphrased"} == {"I10", "N39.0"}

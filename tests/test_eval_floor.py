@@ -35,11 +35,6 @@ def test_only_candidates_are_answered(codes: CodeSet) -> None:
     assert Floor(codes, ["M10.9"], progress=False).generate(["gout and asthma"])[0].text == "M10.9"
 
 
-def test_several_conditions_are_answered_in_order_and_once(floor: Floor) -> None:
-    answers = floor.generate(["1. gout\n2. asthma; gout", "asthma", ""])
-    assert [answer.text for answer in answers] == ["M10.9, J45.909", "J45.909", ""]
-
-
 def test_a_text_without_any_common_letters_has_no_answer(floor: Floor) -> None:
     assert floor.generate(["zzqqxx", ""])[0] == Generation("", "stop", 0.0)
 

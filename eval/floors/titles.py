@@ -12,14 +12,13 @@ and 78.5 against 69.9 %; on the reorderings one text of 114 the other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from eval.floors.notes import Hits, answer_note, list_pieces, write_answer
+from eval.floors.notes import answer_condition, answer_note, list_pieces
 from icd10cm.codeset import CodeSet
-from icd10cm.conditions import split_conditions
 from serving.engines.base import Generation
 
 _BATCH = 256
@@ -31,8 +30,7 @@ NOTE_THRESHOLD = 0.55
 class Floor:
     """Answers with the code of the nearest title.
 
-    A text with several conditions is split where they are plainly set apart (`split_conditions`), and each part answered for
-    itself. Commas, `and` and `with` stand inside titles too, so they don't split: of "gout and asthma" it finds one code. Notes
+    A text is one condition: of "gout and asthma" it finds one code; `eval.predict` cuts lists for it as it does for models. Notes
     are read by sentence and phrase (`eval.floors.notes`). The score of a code is the cosine of the text and its title.
     """
 
@@ -46,7 +44,6 @@ class Floor:
         *,
         n_ranked: int = 0,
         threshold: float | None = None,
-        split: Callable[[str], list[str]] = split_conditions,
     ):
         """Fit the n-grams of the titles.
 
@@ -56,13 +53,12 @@ class Floor:
             progress: whether to show a bar on stderr.
             n_ranked: how many of the nearest titles to rank for each text; 0 for none.
             threshold: cosine from which a phrase of a note counts; `NOTE_THRESHOLD` when None.
-            split: makes conditions of a text that is no note.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from tqdm import tqdm
 
         self._codes = tuple(codes.codes if candidates is None else candidates)
-        self._progress, self._n_ranked, self._split = progress, n_ranked, split
+        self._progress, self._n_ranked = progress, n_ranked
         self._threshold = NOTE_THRESHOLD if threshold is None else threshold
         self._vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
         titles = tqdm([codes.title(code) for code in self._codes], desc="titles", unit="title", disable=not progress)
@@ -76,13 +72,13 @@ class Floor:
             notes: which of them are notes; none when empty.
         """
         are_notes = notes or [False] * len(texts)
-        pieces = [list_pieces(t) if note else self._split(t) for t, note in zip(texts, are_notes, strict=True)]
+        pieces = [list_pieces(t) if note else [t] for t, note in zip(texts, are_notes, strict=True)]
         nearest = self._find_nearest(list(dict.fromkeys(piece for several in pieces for piece in several)))
         return [
             answer_note(text, nearest.__getitem__, self._threshold, self._n_ranked)
             if note
-            else answer_conditions([nearest[piece] for piece in several], self._n_ranked)
-            for text, note, several in zip(texts, are_notes, pieces, strict=True)
+            else answer_condition(nearest[text], self._n_ranked)
+            for text, note in zip(texts, are_notes, strict=True)
         ]
 
     def _find_nearest(self, pieces: Sequence[str]) -> dict[str, list[tuple[str, float]]]:
@@ -106,11 +102,3 @@ class Floor:
         least = np.partition(cosines, len(cosines) - n)[len(cosines) - n]
         places = np.flatnonzero(cosines >= max(least, np.finfo(np.float32).tiny))
         return sorted(places.tolist(), key=lambda place: (-cosines[place], place))[:n]
-
-
-def answer_conditions(hits: Sequence[Hits], n_ranked: int = 0) -> Generation:
-    """Return the answer to a text of which each condition has its `hits`: the first of each, and a ranking of all."""
-    ranked: dict[str, float] = {}
-    for code, score in (hit for found in hits for hit in found):
-        ranked[code] = max(score, ranked.get(code, 0.0))
-    return write_answer([found[0] for found in hits if found], ranked if n_ranked else {})
