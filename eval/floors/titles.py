@@ -30,7 +30,7 @@ NOTE_THRESHOLD = 0.55
 class Floor:
     """Answers with the code of the nearest title.
 
-    A text is one condition: of "gout and asthma" it finds one code; `eval.predict` cuts lists for it as it does for models. Notes
+    A text is one condition: of "gout and asthma" it finds one code. `eval.predict` cuts lists for it as for models. Notes
     are read by sentence and phrase (`eval.floors.notes`). The score of a code is the cosine of the text and its title.
     """
 
