@@ -60,14 +60,8 @@ def test_each_means_one_code_and_passes_as_a_row(codes: CodeSet) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_plain_names_and_their_short_forms_are_taught_whatever_is_held_out(codes: CodeSet, seed: int) -> None:
-    names = {
-        "I10": {"hypertension", "htn"},
-        "G43.909": {"migraine"},
-        "N39.0": {"uti"},
-        "G47.33": {"osa"},
-        "I50.9": {"heart failure"},
-    }
+def test_plain_names_and_their_short_forms_are_never_held_out(codes: CodeSet, seed: int) -> None:
+    names = {"I10": {"hypertension", "htn"}, "G43.909": {"migraine"}, "N39.0": {"uti"}, "G47.33": {"osa"}}
     each = {"abbreviated": 2, "paraphrased": 2}
     plan = Plan.model_validate({"seed": seed, "train_variants": each, "validation_variants": 1, "test_variants": 1})
     examples = build_examples(codes, list(names), plan).examples
