@@ -1,6 +1,6 @@
 """A trained checkpoint as the embedded model: weights in bf16, what serving reads, and a card with the scores of these weights.
 
-python benchmarks/embedded_model.py weights outputs/full_scratch/stage2/model --output outputs/mine/embedded
+python benchmarks/embedded_model.py weights outputs/full_scratch/{stage2,everyday}/model --output outputs/mine/embedded
 python benchmarks/embedded_model.py card outputs/mine/test/scores.json --output outputs/mine/embedded
 
 Between the two it is calibrated and scored as it is shipped; `benchmarks/full_scale.sh cpu embed` does all of it. What comes
@@ -65,12 +65,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("weights", "card"), help="what to write")
     parser.add_argument(
-        "inputs", nargs="+", type=Path, help="weights: the checkpoint folder; card: scores.json of its weights, then others'"
+        "inputs",
+        nargs="+",
+        type=Path,
+        help="weights: the checkpoint folder, of several their mean; card: scores.json, then others'",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the embedded model")
     arguments = parser.parse_args(argv)
     if arguments.what == "weights":
-        write_weights(arguments.inputs[0], arguments.output)
+        write_weights(arguments.inputs, arguments.output)
         say(f"written: {arguments.output}, {count_bytes(arguments.output) / 1e6:.1f} MB")
     else:
         columns = build_columns([read_scores(path) for path in arguments.inputs])
@@ -79,19 +82,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(f"written: {arguments.output / 'README.md'}")
 
 
-def write_weights(checkpoint: Path, folder: Path) -> None:
-    """Write a checkpoint in bf16, without what only training needs.
+def write_weights(checkpoints: Sequence[Path], folder: Path) -> None:
+    """Write a checkpoint in bf16, without what only training needs; of several, each gone on from the one before, their mean.
+
+    The mean of a model and of what a short further training made of it knows what that taught and has forgotten less
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 
     Raises:
-        DataError: it is not trained to its end, or too large to be committed.
+        DataError: one is not trained to its end, has other weights than the first, or is too large to be committed.
     """
     import torch
     from safetensors.torch import load_file, save_file
 
-    header = read_header(checkpoint / "run.json")
-    if not header.get("finished"):
-        raise DataError(f"{checkpoint}: is not trained to its end")
-    weights = load_file(checkpoint / WEIGHTS)
+    headers = [read_header(checkpoint / "run.json") for checkpoint in checkpoints]
+    for checkpoint, header in zip(checkpoints, headers, strict=True):
+        if not header.get("finished"):
+            raise DataError(f"{checkpoint}: is not trained to its end")
+    checkpoint, header = checkpoints[-1], headers[-1]
+    loaded = [load_file(one / WEIGHTS) for one in checkpoints]
+    if any({k: v.shape for k, v in one.items()} != {k: v.shape for k, v in loaded[0].items()} for one in loaded):
+        raise DataError(f"{checkpoint}: has other weights than {checkpoints[0]}")
+    weights = {name: torch.stack([one[name].float() for one in loaded]).mean(0) for name in loaded[0]}
     n_bytes = count_weight_bytes(sum(weight.numel() for weight in weights.values()))
     if n_bytes > LARGEST_BYTES:
         raise DataError(f"{checkpoint}: {n_bytes / 1e6:.1f} MB in bf16; at most {LARGEST_BYTES // 10**6} are committed")
@@ -102,7 +113,7 @@ def write_weights(checkpoint: Path, folder: Path) -> None:
         shutil.copyfile(checkpoint / name, folder / name)
     write_json(folder / "config.json", {**read_json(checkpoint / "config.json"), "dtype": "bfloat16", "use_cache": True})
     entry, *words = header["argv"]
-    own = {"source_weights_sha256": hash_file(checkpoint / WEIGHTS), "long_text": "conditions"}
+    own = {"source_weights_sha256": [hash_file(one / WEIGHTS) for one in checkpoints], "long_text": "conditions"}
     write_json(folder / "run.json", {**header, **own, "argv": [f"finetune/{Path(entry).name}", *words]})
 
 

@@ -17,7 +17,7 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
   everyday   stage 2 goes on with bare names and usual codes; for cpu                OUTPUT/everyday/model
-  embed      that model, or stage 2, in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
+  embed      the mean of that model and stage 2, in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
 
 A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
 command; only `generate` begins again, and a stage goes on from its last checkpoint.
@@ -160,11 +160,11 @@ step_everyday() {
 }
 
 step_embed() {
-  local model=$out/embedded/model last=stage2 name floor beside=()
+  local model=$out/embedded/model parts=("$out/stage2/model") name floor beside=()
   require_trained stage2
-  is_trained everyday && last=everyday
-  is_newer "$model/run.json" "$out/$last/model/run.json" ||
-    boxed "$python" benchmarks/embedded_model.py weights "$out/$last/model" --output "$model"
+  ! is_trained everyday || parts+=("$out/everyday/model")
+  is_newer "$model/run.json" "${parts[-1]}/run.json" ||
+    boxed "$python" benchmarks/embedded_model.py weights "${parts[@]}" --output "$model"
   for name in validation test; do
     predict "embedded/$name" "embedded model" --model "$model"
   done
