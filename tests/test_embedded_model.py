@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 
 from icd10cm import CodeSet
 from icd10cm.cli import main as run_command
+from icd10cm.run_header import hash_file
 from serving import code, default_model
 from serving.api import start
 from serving.checkpoint import check_checkpoint, find_weights
@@ -164,3 +167,28 @@ def test_its_folder_is_small_and_whole() -> None:
     assert json.loads((EMBEDDED_MODEL / "calibration.json").read_text())["model_sha256"] == sha256
     named = re.findall(r"\b[0-9a-f]{64}\b", (EMBEDDED_MODEL / "README.md").read_text(encoding="utf-8"))
     assert not named or sha256 in named, "the card names the weights of another model"
+
+
+def test_the_weights_of_several_checkpoints_are_their_mean(
+    random_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    script = runpy.run_path(str(ROOT / "benchmarks" / "embedded_model.py"))
+    one, other, out = tmp_path / "one", tmp_path / "other", tmp_path / "out"
+    weights = load_file(random_checkpoint / "model.safetensors")
+    name, first = next(iter(weights.items()))
+    for folder, factor in ((one, 1), (other, 3)):
+        shutil.copytree(random_checkpoint, folder)
+        save_file({key: weight * factor for key, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+        header = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(header | {"finished": True, "argv": ["sft.py"]}))
+    assert script["run"](["weights", str(one), str(other), "--output", str(out)]) == 0
+    assert torch.equal(load_file(out / "model.safetensors")[name], (first * 2).bfloat16())
+    sources = json.loads((out / "run.json").read_text())["source_weights_sha256"]
+    assert sources == [hash_file(folder / "model.safetensors") for folder in (one, other)]
+
+    save_file(weights | {name: first[:1]}, other / "model.safetensors", {"format": "pt"})
+    assert script["run"](["weights", str(one), str(other), "--output", str(out)]) == 2
+    assert "has other weights than" in capsys.readouterr().err
