@@ -149,16 +149,18 @@ def train_to_the_end(
         trainer.train(resume_from_checkpoint=str(previous.checkpoint) if previous.checkpoint else None)
         seconds = round(time.monotonic() - started, 1)
         trainer.save_model()
-    if not trainer.accelerator.is_main_process:
-        return
-    n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
-    header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
-    header["history"] = trainer.state.log_history
-    if stage.early_stopping_patience:
-        header |= {"best_metric": trainer.state.best_metric, "best_step": trainer.state.best_global_step}
-    write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
-    write_json(folder / "run.json", header)
-    say(f"saved {folder} after {trainer.state.global_step} steps")
+    if trainer.accelerator.is_main_process:
+        n_parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
+        header |= {"finished": True, "train_seconds": seconds, "steps": trainer.state.global_step, "n_parameters": n_parameters}
+        header["history"] = trainer.state.log_history
+        if stage.early_stopping_patience:
+            header |= {"best_metric": trainer.state.best_metric, "best_step": trainer.state.best_global_step}
+        write_text(folder / "README.md", write_model_card(header, count_scenarios(rows)))
+        write_json(folder / "run.json", header)
+        say(f"saved {folder} after {trainer.state.global_step} steps")
+    trainer.accelerator.wait_for_everyone()
+    # a process that ends with its group still open is aborted now and then, and the launcher calls a finished run failed
+    trainer.accelerator.end_training()
 
 
 def quiet_libraries() -> None:

@@ -21,7 +21,7 @@ _MOST_JOINED = 4
 """Pieces between joints that a part may have."""
 _MOST_PIECES = 24
 _JOINT = re.compile(r",\s+(?:(?:and|with)\s+)?|\s+(?:and|&|with|w/)\s+", re.IGNORECASE)
-_FEWEST_LETTERS = 3
+_FEWEST_LETTERS = 2
 
 
 def list_parts(text: str) -> list[Span]:
@@ -67,7 +67,7 @@ def _list_pieces(text: str) -> list[Span]:
     pieces: list[Span] = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         piece = strip_span(text, start, end)
-        if sum(map(str.isalpha, text[slice(*piece)])) >= _FEWEST_LETTERS - 1 or not pieces:
+        if sum(map(str.isalpha, text[slice(*piece)])) >= _FEWEST_LETTERS or not pieces:
             pieces.append(piece)
         else:
             pieces[-1] = (pieces[-1][0], piece[1])
