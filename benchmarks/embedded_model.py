@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "inputs",
         nargs="+",
         type=Path,
-        help="weights: the checkpoint folder, of several their mean; card: scores.json, then others'",
+        help="weights: the checkpoint folder, of several their mean; card: scores.json of its weights, then others'",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the embedded model")
     arguments = parser.parse_args(argv)

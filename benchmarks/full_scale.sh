@@ -16,8 +16,8 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   floor      the nearest title and the search on the same texts, without training
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
-  everyday   stage 2 goes on with bare names and usual codes; for cpu                OUTPUT/everyday/model
-  embed      the mean of that model and stage 2, in bf16, calibrated and scored as serving/embedded_model has it    OUTPUT/embedded/model
+  everyday   stage 2 goes on with plain names and usual codes; for cpu               OUTPUT/everyday/model
+  embed      the mean of stage 2 and that model, or stage 2, in bf16, calibrated and scored as it is shipped    OUTPUT/embedded/model
 
 A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
 command; only `generate` begins again, and a stage goes on from its last checkpoint.
