@@ -1,10 +1,14 @@
-"""Training rows for everyday coding: every plain name, more of the usual codes, and a rehearsal of the rest.
+"""Training rows for everyday coding: what wards see, twice as many texts of it as stage 2 had, and a rehearsal of the rest.
 
-    python benchmarks/everyday_rows.py outputs/full_scratch/data --output outputs/full_scratch/everyday/data
+    python -m data_gen.generate --config configs/data/full.yaml --output-dir outputs/full_scratch/everyday/fresh \\
+      --train_variants "{reordered: 4, abbreviated: 5, typo: 6, paraphrased: 5}" --multiple.train 200000
+    python benchmarks/everyday_rows.py outputs/full_scratch/everyday/fresh --held-out outputs/full_scratch/data \\
+      --output outputs/full_scratch/everyday/data
 
-Half of all codes are injuries that few coders meet, so after two stages on all of them `HTN` alone is still a rare text: names
-of usual codes come three times. Usual codes are those of which the data set, by its `prior`, has the most variants. Rows are
-drawn from train alone; validation and test are those of the data set.
+Half of all codes are injuries that few coders meet. Codes that wards see are those of two training lists or more, by the
+`prior` of the data set; all their texts come, and the plain names (`HTN`) of the most usual ones three times. Which texts are
+held out hardly depends on how many are written: rows that the other data set holds out after all are left out, and validation
+and test are its.
 """
 
 from __future__ import annotations
@@ -17,47 +21,68 @@ from pathlib import Path
 
 from data_gen.checks import PLAIN_NAME
 from data_gen.examples import Example, read_examples, write_examples
+from data_gen.folding import fold_text
+from icd10cm.conditions import split_conditions
 from icd10cm.entry import run_entry, say
 from icd10cm.run_header import hash_file, read_header, write_json
 
+FEWEST_LISTS = 2
+"""Training lists that a code is in from which wards see it."""
 N_USUAL_CODES = 1500
 TIMES_USUAL_NAMES = 3
-N_USUAL, N_REST = 30_000, 50_000
-"""Rows drawn of the usual codes and of all others; lists count as the latter."""
+N_REST = 300_000
+"""Rows drawn of the codes that wards hardly see."""
+HELD_OUT_FILES = ("validation.parquet", "test.parquet")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of data_gen.generate")
+    parser.add_argument("data", type=Path, help="folder of data_gen.generate, whose training rows are chosen from")
+    parser.add_argument("--held-out", type=Path, required=True, help="folder of data_gen.generate, whose held-out texts stay so")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=13, help="of the rows drawn (default: 13)")
     arguments = parser.parse_args(argv)
-    rows = choose_rows(read_examples(arguments.data / "train.parquet"), arguments.seed)
+    files = [arguments.held_out / name for name in HELD_OUT_FILES]
+    rows = drop_held_out(read_examples(arguments.data / "train.parquet"), [row for file in files for row in read_examples(file)])
+    chosen = choose_rows(rows, arguments.seed)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    write_examples(arguments.output / "train.parquet", rows)
-    for name in ("validation.parquet", "test.parquet"):
-        shutil.copyfile(arguments.data / name, arguments.output / name)
+    write_examples(arguments.output / "train.parquet", chosen)
+    for file in files:
+        shutil.copyfile(file, arguments.output / file.name)
     hashes = {path.name: hash_file(path) for path in sorted(arguments.output.glob("*.parquet"))}
-    own = {"outputs": hashes, "everyday_rows": len(rows), "drawn_from": hash_file(arguments.data / "train.parquet")}
+    own = {"outputs": hashes, "everyday_rows": len(chosen), "drawn_from": hash_file(arguments.data / "train.parquet")}
     write_json(arguments.output / "run.json", read_header(arguments.data / "run.json") | own)
-    say(f"written: {arguments.output}, {len(rows):,} training rows")
+    say(f"written: {arguments.output}, {len(chosen):,} training rows")
+
+
+def drop_held_out(rows: list[Example], held_out: list[Example]) -> list[Example]:
+    """Return the rows that are no held-out text and have none among their conditions; titles are everybody's."""
+    texts = {fold_text(row.text) for row in held_out if row.scenario != "base"}
+    return [
+        row
+        for row in rows
+        if row.scenario == "base"
+        or texts.isdisjoint(map(fold_text, split_conditions(row.text) if row.scenario == "multiple" else [row.text]))
+    ]
 
 
 def choose_rows(rows: list[Example], seed: int) -> list[Example]:
-    """Return every plain name, and some of the usual codes' rows and of all others, in the order of the file."""
-    single = [row for row in rows if row.scenario not in ("multiple", "note")]
-    counts = Counter(row.codes[0] for row in single)
+    """Return plain names, lists, the texts of the codes that wards see and some of all others, in the order of the file."""
+    lists = Counter(code for row in rows if row.scenario == "multiple" for code in row.codes)
+    counts = Counter(row.codes[0] for row in rows if row.scenario not in ("multiple", "note"))
     usual = {code for code, _ in counts.most_common(N_USUAL_CODES)}
-    groups: dict[str, list[int]] = {"names": [], "usual": [], "rest": []}
+    chosen: list[int] = []
+    rest: list[int] = []
     for place, row in enumerate(rows):
         if row.source == PLAIN_NAME:
-            groups["names"] += [place] * (TIMES_USUAL_NAMES if row.codes[0] in usual else 1)
+            chosen += [place] * (TIMES_USUAL_NAMES if row.codes[0] in usual else 1)
+        elif row.scenario == "multiple" or (row.scenario != "note" and lists[row.codes[0]] >= FEWEST_LISTS):
+            chosen.append(place)
         elif row.scenario != "note":
-            groups["usual" if row.scenario != "multiple" and row.codes[0] in usual else "rest"].append(place)
-    rng = random.Random(seed)
-    drawn = [rng.sample(groups[name], min(n, len(groups[name]))) for name, n in (("usual", N_USUAL), ("rest", N_REST))]
-    return [rows[place] for place in sorted([*groups["names"], *drawn[0], *drawn[1]])]
+            rest.append(place)
+    drawn = random.Random(seed).sample(rest, min(N_REST, len(rest)))
+    return [rows[place] for place in sorted([*chosen, *drawn])]
 
 
 def run(argv: list[str] | None = None) -> int:

@@ -11,13 +11,13 @@ Trains a Llama from scratch on every billable code, in two stages, and measures 
   generate   the data set                                                        OUTPUT/data
   stage1     each code and its title        configs/sft/full_scratch_*_stage1.yaml    OUTPUT/stage1/model
   stage2     the ways people write them     configs/sft/full_scratch_*_stage2.yaml    OUTPUT/stage2/model
-  predict    both stages on the test texts, lists condition by condition; stage 2 also on whole lists, on validation texts, on
-             texts of its training, and elsewhere
+  predict    both stages on the test texts, lists condition by condition; the model of the tables, which is stage 2 or, once
+             there is one, the embedded model, also on whole lists, validation texts, texts of its training, and elsewhere
   floor      the nearest title and the search on the same texts, without training
   score      calibration, scores with intervals, the union of model and floor
   report     OUTPUT/report.html, and OUTPUT/results.md with every table
-  everyday   stage 2 goes on with plain names and usual codes; for cpu               OUTPUT/everyday/model
-  embed      the mean of stage 2 and that model, or stage 2, in bf16, calibrated and scored as it is shipped    OUTPUT/embedded/model
+  everyday   stage 2 goes on with what wards see, twice as many texts of it; for cpu  OUTPUT/everyday/model
+  embed      that model, or stage 2, in bf16, calibrated and scored as it is shipped  OUTPUT/embedded/model
 
 A finished step is skipped. A step that was stopped, by Ctrl-C, by a time box or by a power cut, goes on with the same
 command; only `generate` begins again, and a stage goes on from its last checkpoint.
@@ -37,6 +37,7 @@ ENGINE        vllm, if installed     engine of eval.predict
 EXTERNAL_DEV  none                   folder of JSONL files of texts from elsewhere, scored apart
 CODIESP       none                   folder that configs/corpora/codiesp.yaml wrote, scored apart
 DATA          configs/data/full.yaml   configuration of data_gen.generate
+FRESH         twice as many texts    words for data_gen.generate that make `everyday` its texts
 ACCELERATE    cpu or one_gpu         file of configs/accelerate
 SFT, STAGE1, STAGE2, EVERYDAY, PREDICT   further words for all training, one part of it, eval.predict
 PYTHON        .venv/bin/python       the environment's Python
@@ -47,6 +48,9 @@ STEPS=(generate stage1 stage2 predict floor score report)
 ON_REQUEST=(everyday embed)
 SCENARIOS=(base reordered abbreviated typo multiple paraphrased)
 NOT_FINISHED=75
+# test and validation texts stay those of the data set but for a few, which everyday_rows.py leaves out
+FRESH=${FRESH:-"--train_variants.reordered 4 --train_variants.abbreviated 5 --train_variants.typo 6
+  --train_variants.paraphrased 5 --multiple.train 200000"}
 
 main() {
   case "${1:-}" in
@@ -107,9 +111,11 @@ step_predict() {
   require_trained stage1
   predict stage1/test "stage 1" --model "$out/stage1/model"
   require_trained stage2
+  predict stage2/test "stage 2" --model "$out/stage2/model"
+  choose_model
   local name
   for name in test whole validation seen $(list_elsewhere); do
-    predict "stage2/$name" "stage 2" --model "$out/stage2/model"
+    predict "$model/$name" "$model_label" --model "$out/$model/model"
   done
 }
 
@@ -124,12 +130,14 @@ step_floor() {
 
 step_score() {
   local name floor
-  [[ -s $out/stage2/validation/predictions.jsonl ]] || fail "no predictions in $out/stage2/validation; run the step predict"
-  calibrate stage2
+  choose_model
+  [[ -s $out/$model/validation/predictions.jsonl ]] || fail "no predictions in $out/$model/validation; run the step predict"
+  calibrate "$model"
   score stage1/test
   for name in test whole seen $(list_elsewhere); do
-    score "stage2/$name" --validation "$out/stage2/validation/predictions.jsonl"
+    score "$model/$name" --validation "$out/$model/validation/predictions.jsonl"
   done
+  [[ $model == stage2 ]] || score stage2/test
   for floor in "${floors[@]}"; do
     for name in test $(list_elsewhere); do
       score "$floor/$name"
@@ -140,40 +148,53 @@ step_score() {
 }
 
 step_report() {
-  local floor scores=("$out/stage1/test/scores.json" "$out/stage2/test/scores.json") paired=()
+  local floor scores=("$out/stage1/test/scores.json" "$out/stage2/test/scores.json") paired=() trained=("$out/stage1/model" "$out/stage2/model")
+  choose_model
+  [[ $model == stage2 ]] || scores+=("$out/$model/test/scores.json")
+  ! is_trained everyday || trained+=("$out/everyday/model")
   for floor in "${floors[@]}"; do
     scores+=("$out/$floor/test/scores.json" "$out/union_$floor/test/scores.json")
     paired+=("$out/$floor/paired.json")
-    boxed "$python" -m eval.paired "$out/stage2/test/predictions.jsonl" "$out/$floor/test/predictions.jsonl" \
+    boxed "$python" -m eval.paired "$out/$model/test/predictions.jsonl" "$out/$floor/test/predictions.jsonl" \
       --output "$out/$floor/paired.json"
   done
   boxed "$python" -m eval.report "${scores[@]}" --paired "${paired[@]}" \
-    --training "$out/stage1/model" "$out/stage2/model" --output "$out/report.html"
-  boxed "$python" benchmarks/full_scale_tables.py "$out" --floors "${floors[@]}" --output "$out/results.md"
+    --training "${trained[@]}" --output "$out/report.html"
+  boxed "$python" benchmarks/full_scale_tables.py "$out" --model "$model" --floors "${floors[@]}" --output "$out/results.md"
 }
 
 step_everyday() {
   require_trained stage2
+  is_there "$out/everyday/fresh/run.json" data_gen.generate ||
+    boxed "$python" -m data_gen.generate --config "${DATA:-configs/data/full.yaml}" --output-dir "$out/everyday/fresh" $FRESH
   is_there "$out/everyday/data/run.json" data_gen.generate ||
-    boxed "$python" benchmarks/everyday_rows.py "$out/data" --output "$out/everyday/data"
+    boxed "$python" benchmarks/everyday_rows.py "$out/everyday/fresh" --held-out "$out/data" --output "$out/everyday/data"
   train everyday "$out/everyday/data" --model_name_or_path "$out/stage2/model" ${EVERYDAY:-}
 }
 
 step_embed() {
-  local model=$out/embedded/model parts=("$out/stage2/model") name floor beside=()
+  local trained=stage2 name floor beside=()
   require_trained stage2
-  ! is_trained everyday || parts+=("$out/everyday/model")
-  is_newer "$model/run.json" "${parts[-1]}/run.json" ||
-    boxed "$python" benchmarks/embedded_model.py weights "${parts[@]}" --output "$model"
+  ! is_trained everyday || trained=everyday
+  is_newer "$out/embedded/model/run.json" "$out/$trained/model/run.json" ||
+    boxed "$python" benchmarks/embedded_model.py weights "$out/$trained/model" --output "$out/embedded/model"
+  choose_model
   for name in validation test; do
-    predict "embedded/$name" "embedded model" --model "$model"
+    predict "$model/$name" "$model_label" --model "$out/$model/model"
   done
-  calibrate embedded
-  score embedded/test --validation "$out/embedded/validation/predictions.jsonl"
+  calibrate "$model"
+  score "$model/test" --validation "$out/$model/validation/predictions.jsonl"
   for floor in "${floors[@]}"; do
-    beside+=("$out/$floor/test/scores.json")
+    [[ ! -s $out/$floor/test/predictions.jsonl ]] || score "$floor/test"
+    [[ ! -s $out/$floor/test/scores.json ]] || beside+=("$out/$floor/test/scores.json")
   done
-  boxed "$python" benchmarks/embedded_model.py card "$out/embedded/test/scores.json" "${beside[@]}" --output "$model"
+  boxed "$python" benchmarks/embedded_model.py card "$out/$model/test/scores.json" "${beside[@]}" --output "$out/$model/model"
+}
+
+# choose_model: the model that is measured in full, and what tables call it.
+choose_model() {
+  model=stage2 model_label="stage 2"
+  ! is_newer "$out/embedded/model/run.json" "$out/stage2/model/run.json" || model=embedded model_label="embedded model"
 }
 
 # train STAGE DATA WORD...: one stage, unless it is trained to its end.
@@ -231,13 +252,13 @@ calibrate() {
   [[ $out/$1/model/calibration.json -nt $answers ]] || boxed "$python" -m eval.calibrate "$answers" --model "$out/$1/model"
 }
 
-# combine FLOOR WHAT: the floor's answer where stage 2 is unsure, by a threshold chosen on validation texts.
+# combine FLOOR WHAT: the floor's answer where the model is unsure, by a threshold chosen on validation texts.
 combine() {
   local folder=$out/union_$1/$2
-  is_newer "$folder/run.json" "$out/stage2/$2/predictions.jsonl" ||
-    boxed "$python" -m eval.combine "$out/stage2/$2/predictions.jsonl" "$out/$1/$2/predictions.jsonl" \
-      --validation "$out/stage2/validation/predictions.jsonl" "$out/$1/validation/predictions.jsonl" \
-      --output "$folder/predictions.jsonl" --label "stage 2 and $1"
+  is_newer "$folder/run.json" "$out/$model/$2/predictions.jsonl" ||
+    boxed "$python" -m eval.combine "$out/$model/$2/predictions.jsonl" "$out/$1/$2/predictions.jsonl" \
+      --validation "$out/$model/validation/predictions.jsonl" "$out/$1/validation/predictions.jsonl" \
+      --output "$folder/predictions.jsonl" --label "$model_label and $1"
 }
 
 list_elsewhere() {

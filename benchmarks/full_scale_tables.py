@@ -26,36 +26,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the tables of one folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the run")
+    parser.add_argument("--model", default="stage2", help="folder of the model that is measured in full (default: stage2)")
     parser.add_argument("--floors", nargs="+", default=["floor", "search"], help="floors that answered, the headline's first")
     parser.add_argument("--output", type=Path, default=Path("results.md"), help="file to write")
     arguments = parser.parse_args(argv)
-    sections = list_sections(arguments.folder, arguments.floors)
+    sections = list_sections(arguments.folder, arguments.model, arguments.floors)
     write_text(arguments.output, "\n\n".join(f"### {title}\n\n{text}" for title, text in sections) + "\n")
     say(f"written: {arguments.output}")
 
 
-def list_sections(folder: Path, floors: Sequence[str]) -> Iterator[tuple[str, str]]:
+def list_sections(folder: Path, model: str, floors: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of each section."""
-    first, everyone = floors[0], ["stage1", "stage2", *floors, *(f"union_{floor}" for floor in floors)]
+    measured = [model, *floors, *(f"union_{floor}" for floor in floors)]
+    first, everyone = floors[0], [*(stage for stage in ("stage1", "stage2") if stage != model), *measured]
     yield "By kind of text", write_columns(folder, [f"{who}/test" for who in everyone])
     yield (
         "Answers with a code that is not billable",
         write_columns(folder, [f"{who}/test" for who in everyone], metric="invalid_rate"),
     )
-    lists = ["stage2/whole", "stage2/test", *(f"{floor}/test" for floor in floors)]
+    lists = [f"{model}/whole", f"{model}/test", *(f"{floor}/test" for floor in floors)]
     yield "By number of codes: lists read whole, and condition by condition", write_columns(folder, lists, by="n_codes")
-    yield "Seen and unseen texts", write_columns(folder, ["stage2/seen", "stage2/test"])
+    yield "Seen and unseen texts", write_columns(folder, [f"{model}/seen", f"{model}/test"])
     yield (
         "Codes of which training had variants, and codes of which it had the title alone",
-        write_columns(folder, ["stage1/test", "stage2/test", f"{first}/test"], by="scenario_held_out"),
+        write_columns(folder, ["stage1/test", f"{model}/test", f"{first}/test"], by="scenario_held_out"),
     )
-    yield "By chapter", write_columns(folder, ["stage2/test", f"{first}/test"], by="chapter")
+    yield "By chapter", write_columns(folder, [f"{model}/test", f"{first}/test"], by="chapter")
     for floor in floors:
         header = read_header(folder / f"union_{floor}" / "test" / "run.json")
-        yield f"Stage 2 and {floor} together", write_union(header, floor)
-    for name in sorted(path.parent.name for path in folder.glob("stage2/*/scores.json")):
+        yield f"Model and {floor} together", write_union(header, floor)
+    for name in sorted(path.parent.name for path in folder.glob(f"{model}/*/scores.json")):
         if name not in ("test", "whole", "validation", "seen"):
-            scored = [f"{who}/{name}" for who in everyone[1:]]
+            scored = [f"{who}/{name}" for who in measured]
             metric = "micro_f1" if name == "codiesp" else None
             yield name.replace("elsewhere_", "").replace("_", " "), write_columns(folder, scored, metric=metric)
     yield "Runs", write_runs(folder)
@@ -68,7 +70,7 @@ def write_columns(folder: Path, scored: Sequence[str], by: str = "scenario", met
 
 def write_union(header: dict[str, Any], floor: str) -> str:
     """Return what the union brought and what it could bring at most, with its thresholds."""
-    table = write_table(header["exact_match"], ["stage 2", floor, "union"])
+    table = write_table(header["exact_match"], ["model", floor, "union"])
     single, several = (f"{header[name]:.4f}" for name in ("threshold", "list_threshold"))
     return f"{table}\n\nThe floor answers below a confidence of {single}, of lists {several}."
 
@@ -76,7 +78,7 @@ def write_union(header: dict[str, Any], floor: str) -> str:
 def write_runs(folder: Path) -> str:
     """Return size, steps and hours of each stage, and the hashes of data and weights."""
     rows = []
-    for stage in ("stage1", "stage2"):
+    for stage in (stage for stage in ("stage1", "stage2", "everyday") if (folder / stage / "model" / "run.json").is_file()):
         header = read_header(folder / stage / "model" / "run.json")
         weights = sorted((folder / stage / "model").glob("*.safetensors"))
         facts = (f"{header['n_parameters']:,}", f"{header['steps']:,}", f"{_add_seconds(folder, stage) / 3600:.2f}")

@@ -1,6 +1,7 @@
 """One YAML file = one run: read it, lay command-line overrides over it, and name every mistake at once.
 
-An entry describes its settings as a frozen pydantic model; each field is a YAML key and a flag (`n_boot: 500`, `--n-boot 500`).
+An entry describes its settings as a frozen pydantic model; each field is a YAML key and a flag (`n_boot: 500`, `--n-boot 500`),
+each field of a nested one a flag with a dot (`--multiple.train 500`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ S = TypeVar("S", bound=Settings)
 def load_settings(
     model: type[S], argv: Sequence[str] | None = None, *, doc: str, prog: str | None = None, positional: str | None = None
 ) -> S:
-    """Read `--config FILE` and overrides from `argv` into `model`; an override replaces the whole value, nested ones too.
+    """Read `--config FILE` and overrides from `argv` into `model`; an override replaces the whole value, one with a dot a part.
 
     Args:
         model: the settings to fill; a field's description becomes its help text.
@@ -46,19 +47,23 @@ def load_settings(
         ConfigError: one line that names the file and every unknown key, wrong type and missing file in it.
     """
     parser = build_parser(model, doc, prog, positional)
-    parsed, rest = parser.parse_known_args(_spell_booleans(model, sys.argv[1:] if argv is None else argv))
+    parts, whole = _take_parts(model, sys.argv[1:] if argv is None else argv)
+    parsed, rest = parser.parse_known_args(_spell_booleans(model, whole))
     given = {key: value for key, value in vars(parsed).items() if value is not None}
     config = given.pop("config", None)
     overrides = {key: _read_override(value, model.model_fields[key].annotation) for key, value in given.items()}
-    unknown = _collect_unknown(rest)
-    from_file = read_yaml(Path(config)) if config else {}
-    return check_settings(model, {**from_file, **overrides, **unknown}, source=config or "command line")
+    values = {**(read_yaml(Path(config)) if config else {}), **overrides, **_collect_unknown(rest)}
+    for path, value in parts.items():
+        values = _replace_part(values, path, value)
+    return check_settings(model, values, source=config or "command line")
 
 
 def build_parser(model: type[Settings], doc: str, prog: str | None, positional: str | None) -> argparse.ArgumentParser:
     """Return a parser with a flag for each field of `model`."""
     parser = _Parser(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file with any of the settings below; --a.b VALUE sets b in its mapping a"
+    )
     for name, field in model.model_fields.items():
         default = "" if field.default in (None, "", PydanticUndefined) else f" (default: {field.default})"
         text = f"{field.description or ''}{default}".replace("%", "%%")
@@ -157,12 +162,17 @@ def _explain(problem: Mapping[str, Any], location: Sequence[str], model: type[Ba
 
 def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     """Return the keys of the settings that `location` leads to inside `model`."""
+    return list(_find_model(model, location).model_fields)
+
+
+def _find_model(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel]:
+    """Return the settings that `location` leads to inside `model`, as far as there are any."""
     for part in location:
         field = model.model_fields.get(part)
         inner = [t for t in _flatten(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)] if field else []
         if inner:
             model = inner[0]
-    return list(model.model_fields)
+    return model
 
 
 def _flatten(annotation: Any) -> list[Any]:
@@ -217,6 +227,39 @@ def _spell_booleans(model: type[Settings], argv: Sequence[str]) -> list[str]:
 
 
 _BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
+
+
+def _take_parts(model: type[Settings], argv: Sequence[str]) -> tuple[dict[tuple[str, ...], Any], list[str]]:
+    """Return the overrides of nested fields (`--multiple.train 500`) by their path, and the other arguments."""
+    parts: dict[tuple[str, ...], Any] = {}
+    others: list[str] = []
+    waiting = list(argv)
+    while waiting:
+        flag, equals, value = waiting.pop(0).partition("=")
+        path = tuple(flag[2:].replace("-", "_").split("."))
+        if not (flag.startswith("--") and len(path) > 1 and path[0] in model.model_fields):
+            others.append(flag + equals + value)
+            continue
+        if not equals and (not waiting or waiting[0].startswith("--")):
+            raise ConfigError(f"command line: argument {flag}: expected one argument; --help lists every setting")
+        parts[path] = _read_override(value if equals else waiting.pop(0), _find_annotation(model, path))
+    return parts, others
+
+
+def _replace_part(values: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """Return `values` with the one at `path` replaced; what is no mapping on the way there becomes one."""
+    key, *deeper = path
+    if not deeper:
+        return {**values, key: value}
+    inner = values.get(key)
+    return {**values, key: _replace_part(inner if isinstance(inner, Mapping) else {}, deeper, value)}
+
+
+def _find_annotation(model: type[BaseModel], path: Sequence[str]) -> Any:
+    """Return the annotation of a nested field; `Any` where there is none, which `check_settings` tells."""
+    *location, name = path
+    field = _find_model(model, location).model_fields.get(name)
+    return field.annotation if field else Any
 
 
 def _collect_unknown(rest: Sequence[str]) -> dict[str, None]:

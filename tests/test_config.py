@@ -95,6 +95,9 @@ def test_abbreviated_flag_is_not_guessed() -> None:
     ("argv", "message"),
     [
         (["--n-boot"], "command line: argument --n-boot/--n_boot: expected one argument; --help lists every setting"),
+        (["--sampling.top_p"], "command line: argument --sampling.top_p: expected one argument; --help lists every setting"),
+        (["--sampling.top_p", "{}"], "command line: 'sampling.top_p' should be a valid number, not {}"),
+        (["--sampling.topp", "1"], "command line: unknown key 'sampling.topp', did you mean 'top_p'?"),
         (["a", "b"], "command line: unexpected argument 'b'; settings are given as --key value"),
         (["--n-boot", "0"], "command line: 'n_boot' should be greater than 0, not 0"),
         (["--engine", "none"], "command line: 'engine' should be 'auto' or 'on', not 'none'"),
@@ -175,6 +178,14 @@ def test_nested_settings(write_config) -> None:
 def test_nested_override_replaces_the_whole_value(write_config) -> None:
     config = write_config("sampling: {top_p: 0.5}\n")
     assert load("--config", config, "--sampling", "{temperature: 0.7}").sampling == Sampling(temperature=0.7)
+
+
+def test_override_of_a_part_leaves_the_others(write_config) -> None:
+    config = write_config("sampling: {top_p: 0.5}\nrepeats: {base: 3, typo: 2}\n")
+    loaded = load("--config", config, "--sampling.temperature", "0.7", "--repeats.typo=4")
+    assert loaded.sampling == Sampling(temperature=0.7, top_p=0.5) and loaded.repeats == {"base": 3, "typo": 4}
+    assert load("--sampling.top-p", "0.5").sampling.top_p == 0.5
+    assert refuse("--none.top_p", "1").startswith("command line: unknown key 'none.top_p'; known: ")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def start(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str
         "ENGINE": "transformers",
         "FLOORS": "floor",
         "PREDICT": "--floor-codes data",
+        "FRESH": "--train_variants.typo 2 --multiple.train 16",
         "SAMPLE": "6",
         "SEEN": "4",
         "VALIDATION": "6",
