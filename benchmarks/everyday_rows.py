@@ -39,12 +39,16 @@ def main(argv: list[str] | None = None) -> None:
     """Write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of data_gen.generate, whose training rows are chosen from")
-    parser.add_argument("--held-out", type=Path, required=True, help="folder of data_gen.generate, whose held-out texts stay so")
+    parser.add_argument(
+        "--held-out", type=Path, required=True, help="folder of data_gen.generate, whose held-out texts stay so"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=13, help="of the rows drawn (default: 13)")
     arguments = parser.parse_args(argv)
     files = [arguments.held_out / name for name in HELD_OUT_FILES]
-    rows = drop_held_out(read_examples(arguments.data / "train.parquet"), [row for file in files for row in read_examples(file)])
+    rows = drop_held_out(
+        read_examples(arguments.data / "train.parquet"), [row for file in files for row in read_examples(file)]
+    )
     chosen = choose_rows(rows, arguments.seed)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_examples(arguments.output / "train.parquet", chosen)
