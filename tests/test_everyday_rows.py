@@ -47,8 +47,6 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         folder.mkdir()
         header = {"schema_version": 1, "stage": "data_gen.generate", "release": "2026", "outputs": {}}
         (folder / "run.json").write_text(json.dumps(header))
-            '{"schema_version": 1, "stage": "data_gen.generate", "release": "2026", "outputs": {}}'
-        )
     write_examples(fresh / "train.parquet", TRAIN)
     write_examples(held_out / "test.parquet", HELD_OUT)
     write_examples(held_out / "validation.parquet", [HELD_OUT[1]._replace(split="validation")])
