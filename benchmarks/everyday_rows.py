@@ -1,5 +1,7 @@
 """Training rows for everyday coding: what wards see, twice as many texts of it as stage 2 had, and a rehearsal of the rest.
 
+With `--names`, for a short last training: plain names (`HTN`), those of usual codes three times, and a rehearsal of everything.
+
     python -m data_gen.generate --config configs/data/full.yaml --output-dir outputs/full_scratch/everyday/fresh \\
       --train_variants "{reordered: 4, abbreviated: 5, typo: 6, paraphrased: 5}" --multiple.train 200000
     python benchmarks/everyday_rows.py outputs/full_scratch/everyday/fresh --held-out outputs/full_scratch/data \\
@@ -17,6 +19,7 @@ import argparse
 import random
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_gen.checks import PLAIN_NAME
@@ -32,6 +35,8 @@ N_USUAL_CODES = 1500
 TIMES_USUAL_NAMES = 3
 N_REST = 300_000
 """Rows drawn of the codes that wards hardly see."""
+N_REHEARSED = 80_000
+"""Rows drawn of everything beside plain names, with `--names`."""
 HELD_OUT_FILES = ("validation.parquet", "test.parquet")
 
 
@@ -39,17 +44,15 @@ def main(argv: list[str] | None = None) -> None:
     """Write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of data_gen.generate, whose training rows are chosen from")
-    parser.add_argument(
-        "--held-out", type=Path, required=True, help="folder of data_gen.generate, whose held-out texts stay so"
-    )
+    parser.add_argument("--held-out", type=Path, required=True, help="such a folder, whose held-out texts stay so")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--names", action="store_true", help="plain names and a rehearsal alone")
     parser.add_argument("--seed", type=int, default=13, help="of the rows drawn (default: 13)")
     arguments = parser.parse_args(argv)
     files = [arguments.held_out / name for name in HELD_OUT_FILES]
-    rows = drop_held_out(
-        read_examples(arguments.data / "train.parquet"), [row for file in files for row in read_examples(file)]
-    )
-    chosen = choose_rows(rows, arguments.seed)
+    held_out = [row for file in files for row in read_examples(file)]
+    choose = choose_names if arguments.names else choose_rows
+    chosen = choose(drop_held_out(read_examples(arguments.data / "train.parquet"), held_out), arguments.seed)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_examples(arguments.output / "train.parquet", chosen)
     for file in files:
@@ -74,18 +77,37 @@ def drop_held_out(rows: list[Example], held_out: list[Example]) -> list[Example]
 def choose_rows(rows: list[Example], seed: int) -> list[Example]:
     """Return plain names, lists, the texts of the codes that wards see and some of all others, in the order of the file."""
     lists = Counter(code for row in rows if row.scenario == "multiple" for code in row.codes)
+    chosen, others = _tell_names(rows)
+    rest: list[int] = []
+    for place in others:
+        is_seen = rows[place].scenario == "multiple" or lists[rows[place].codes[0]] >= FEWEST_LISTS
+        (chosen if is_seen else rest).append(place)
+    return _draw(rows, chosen, rest, N_REST, seed)
+
+
+def choose_names(rows: list[Example], seed: int) -> list[Example]:
+    """Return plain names and some of all other texts, in the order of the file."""
+    names, others = _tell_names(rows)
+    return _draw(rows, names, others, N_REHEARSED, seed)
+
+
+def _tell_names(rows: Sequence[Example]) -> tuple[list[int], list[int]]:
+    """Return the places of plain names, as often as they are wanted, and those of all other rows but notes."""
     counts = Counter(row.codes[0] for row in rows if row.scenario not in ("multiple", "note"))
     usual = {code for code, _ in counts.most_common(N_USUAL_CODES)}
-    chosen: list[int] = []
-    rest: list[int] = []
+    names: list[int] = []
+    others: list[int] = []
     for place, row in enumerate(rows):
         if row.source == PLAIN_NAME:
-            chosen += [place] * (TIMES_USUAL_NAMES if row.codes[0] in usual else 1)
-        elif row.scenario == "multiple" or (row.scenario != "note" and lists[row.codes[0]] >= FEWEST_LISTS):
-            chosen.append(place)
+            names += [place] * (TIMES_USUAL_NAMES if row.codes[0] in usual else 1)
         elif row.scenario != "note":
-            rest.append(place)
-    drawn = random.Random(seed).sample(rest, min(N_REST, len(rest)))
+            others.append(place)
+    return names, others
+
+
+def _draw(rows: Sequence[Example], chosen: Sequence[int], rest: Sequence[int], size: int, seed: int) -> list[Example]:
+    """Return the chosen rows and `size` of the rest, in the order of the file."""
+    drawn = random.Random(seed).sample(rest, min(size, len(rest)))
     return [rows[place] for place in sorted([*chosen, *drawn])]
 
 

@@ -78,7 +78,9 @@ def write_union(header: dict[str, Any], floor: str) -> str:
 def write_runs(folder: Path) -> str:
     """Return size, steps and hours of each stage, and the hashes of data and weights."""
     rows = []
-    for stage in (stage for stage in ("stage1", "stage2", "everyday") if (folder / stage / "model" / "run.json").is_file()):
+    for stage in (
+        stage for stage in ("stage1", "stage2", "everyday", "names") if (folder / stage / "model" / "run.json").is_file()
+    ):
         header = read_header(folder / stage / "model" / "run.json")
         weights = sorted((folder / stage / "model").glob("*.safetensors"))
         facts = (f"{header['n_parameters']:,}", f"{header['steps']:,}", f"{_add_seconds(folder, stage) / 3600:.2f}")

@@ -13,10 +13,8 @@ from collections.abc import Mapping
 
 from icd10cm.conditions import Span, strip_span
 
-SURE = 0.9
+SURE = 0.99
 """Confidence from which a whole is not asked about in parts."""
-_COST = 0.9
-"""What each further part has to make up for. Chosen on the validation lists of the full data set."""
 _MOST_JOINED = 4
 """Pieces between joints that a part may have."""
 _MOST_PIECES = 24
@@ -50,11 +48,10 @@ def choose_parts(text: str, confidences: Mapping[Span, float], whole: float) -> 
         whole: confidence of the answer to the text itself.
     """
     pieces = _list_pieces(text)
-    best: list[tuple[float, list[Span]]] = [(1 / _COST, [])]
+    best: list[tuple[float, list[Span]]] = [(1.0, [])]
     for last in range(len(pieces)):
         ways = (
-            (best[first][0] * _COST * confidences.get((pieces[first][0], pieces[last][1]), 0.0), first)
-            for first in range(last + 1)
+            (best[first][0] * confidences.get((pieces[first][0], pieces[last][1]), 0.0), first) for first in range(last + 1)
         )
         confidence, first = max(ways)
         best.append((confidence, [*best[first][1], (pieces[first][0], pieces[last][1])]))

@@ -126,13 +126,15 @@ def test_the_whole_chain_on_a_slice(tmp_path: Path) -> None:
     assert found == 0 and "python -m" not in told
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json*")} == written
 
-    found, told = finish(tmp_path, "cpu", "everyday", "embed")
+    found, told = finish(tmp_path, "cpu", "everyday", "names", "embed", "predict", "score", "report")
     assert found == 0, told
     embedded = out / "embedded" / "model"
     assert check_checkpoint(embedded).dtype == "bfloat16"
     sha256 = hash_weights(find_weights(embedded))
     assert json.loads((embedded / "calibration.json").read_text())["model_sha256"] == sha256
     card = (embedded / "README.md").read_text()
-    assert "full_scratch_cpu_everyday.yaml" in card and sha256 in card
+    assert "full_scratch_cpu_names.yaml" in card and sha256 in card
     assert "| embedded model | floor |" in card and "model-index:" in card
     assert not [path for path in embedded.glob("*.*") if path.suffix != ".png" and str(ROOT).encode() in path.read_bytes()]
+    assert (out / "embedded" / "whole" / "scores.json").is_file()
+    assert "| stage 1 | stage 2 | embedded model | floor | embedded model and floor |" in (out / "results.md").read_text()
