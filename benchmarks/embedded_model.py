@@ -1,6 +1,6 @@
 """A trained checkpoint as the embedded model: weights in bf16, what serving reads, and a card with the scores of these weights.
 
-python benchmarks/embedded_model.py weights outputs/full_scratch/{stage2,everyday}/model --output outputs/mine/embedded
+python benchmarks/embedded_model.py weights outputs/full_scratch/{everyday,names}/model --output outputs/mine/embedded
 python benchmarks/embedded_model.py card outputs/mine/test/scores.json --output outputs/mine/embedded
 
 Between the two it is calibrated and scored as it is shipped; `benchmarks/full_scale.sh cpu embed` does all of it. What comes

@@ -2,11 +2,10 @@
 
 With `--names`, for a short last training: plain names (`HTN`), those of usual codes three times, and a rehearsal of everything.
 
-    python -m data_gen.generate --config configs/data/full.yaml --output-dir outputs/full_scratch/everyday/fresh \\
-      --train_variants "{reordered: 4, abbreviated: 5, typo: 6, paraphrased: 5}" --multiple.train 200000
     python benchmarks/everyday_rows.py outputs/full_scratch/everyday/fresh --held-out outputs/full_scratch/data \\
       --output outputs/full_scratch/everyday/data
 
+`benchmarks/full_scale.sh cpu everyday` writes both data sets, the fresh one by the same configuration and seed.
 Half of all codes are injuries that few coders meet. Codes that wards see are those of two training lists or more, by the
 `prior` of the data set; all their texts come, and the plain names (`HTN`) of the most usual ones three times. Which texts are
 held out hardly depends on how many are written: rows that the other data set holds out after all are left out, and validation
